@@ -1,0 +1,83 @@
+"""ASGI middleware for HTTP and WebSocket: `app = ClientCertificateMiddleware(app, authenticator)`."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from mtls_auth.authenticator import Authenticator
+from mtls_auth.connection import Connection
+from mtls_auth.decision import Decision, Denied
+from mtls_auth.identity import Identity
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+RunInThread = Callable[..., Awaitable[Any]]
+
+DECISION_KEY = "mtls_auth.decision"
+POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
+
+
+class ClientCertificateMiddleware:
+    """Puts the `Decision` into `scope["mtls_auth.decision"]`, removes certificate headers, answers denials.
+
+    A denied WebSocket is closed with 1008 before it is accepted. `denied_app` is an ASGI application that
+    answers a denied HTTP request instead; it finds the `Denied` in the scope. Scopes of other types pass.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        *,
+        denied_app: ASGIApp | None = None,
+        run_in_thread: RunInThread = asyncio.to_thread,
+    ) -> None:
+        self.app = app
+        self.authenticator = authenticator
+        self.denied_app = denied_app or answer_denied
+        self.run_in_thread = run_in_thread
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            return await self.app(scope, receive, send)
+        connection = Connection.from_scope(scope, self.authenticator.known_headers)
+        decision = await authenticate(self.authenticator, connection, self.run_in_thread)
+        scope = {**scope, "headers": without(scope, connection), DECISION_KEY: decision}
+        if not isinstance(decision, Denied):
+            return await self.app(scope, receive, send)
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": decision.reason.value})
+        return await self.denied_app(scope, receive, send)
+
+
+async def authenticate(authenticator: Authenticator, connection: Connection, run_in_thread: RunInThread) -> Decision:
+    """`Authenticator.authenticate` for an event loop: leaves it only where the mapper must ask its database."""
+    found = authenticator.identify(connection)
+    if not isinstance(found, Identity):
+        return found
+    decision: Decision = authenticator.recall(found) or await run_in_thread(authenticator.admit, found)
+    return decision
+
+
+def without(scope: Mapping[str, Any], connection: Connection) -> list[tuple[bytes, bytes]]:
+    """Return the scope's headers without those of known dialects."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if not connection.received:
+        return headers
+    return [header for header in headers if header[0].decode("latin-1") not in connection.received]
+
+
+async def answer_denied(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the reason's status and `{"reason": …}`; the detail goes to the log only."""
+    denied: Denied = scope[DECISION_KEY]
+    body = json.dumps({"reason": denied.reason}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": denied.reason.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,35 @@
+"""The verified-certificate cache: equal evidence is decoded, parsed and verified once per process.
+
+A pure function's memory, so never stale; validity, mapping and policy are asked on every request all the same.
+Only what was verified is kept: nobody can fill it with certificates that nobody vouches for.
+"""
+
+from threading import Lock
+
+from mtls_auth.evidence import Evidence
+from mtls_auth.identity import Identity
+
+MAX_ENTRIES = 4096  # about 6 MB with headers of 1.2 kB
+
+
+class VerifiedCache:
+    """At most `max_entries` identities by evidence, the oldest leaves first. Reads take no lock."""
+
+    __slots__ = ("_entries", "_lock", "max_entries")
+
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self._entries: dict[tuple[object, ...], Identity] = {}
+        self._lock = Lock()
+        self.max_entries = max_entries
+
+    def get(self, evidence: Evidence) -> Identity | None:
+        return self._entries.get((evidence.source, evidence.vouched, *evidence.raw))
+
+    def put(self, evidence: Evidence, identity: Identity) -> None:
+        with self._lock:
+            while len(self._entries) >= self.max_entries:
+                del self._entries[next(iter(self._entries))]
+            self._entries[evidence.source, evidence.vouched, *evidence.raw] = identity
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,62 @@
+"""One request's certificate facts, framework-neutral: header fields as received, and what the server knows."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from mtls_auth.errors import CertificateRejected, Reason
+from mtls_auth.header_names import HeaderNames
+from mtls_auth.server_tls import EnvironFacts, ScopeFacts, ServerFacts, StatedFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The fields of known dialects, and the server's facts. Holds no other header; believes nothing.
+
+    `fields` maps canonical names to the values in order; `aliases` are canonical names that also came in
+    another spelling (`ssl_client_cert`); `received` are the names or environ keys to remove from the request.
+    """
+
+    server: ServerFacts = field(default_factory=StatedFacts)
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: frozenset[str] = frozenset()
+    received: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, Any], known: HeaderNames) -> Self:
+        """Read a WSGI environ. A repeated field arrives joined by commas; other spellings cannot be seen."""
+        keys = known.in_environ(environ)
+        return cls(EnvironFacts(environ), {known.name_of(key): (environ[key],) for key in keys}, frozenset(), keys)
+
+    @classmethod
+    def from_scope(cls, scope: Mapping[str, Any], known: HeaderNames) -> Self:
+        """Read an ASGI HTTP or WebSocket scope."""
+        return cls.from_headers(scope["headers"], known, ScopeFacts(scope))
+
+    @classmethod
+    def from_headers(cls, headers: Iterable[tuple[bytes, bytes]], known: HeaderNames, server: ServerFacts) -> Self:
+        """Read raw header pairs, names in any case."""
+        fields: dict[str, tuple[str, ...]] = {}
+        aliases: set[str] = set()
+        received: set[str] = set()
+        spelling_of = known.spelling
+        for raw_name, raw_value in headers:
+            spelling = spelling_of(raw_name)
+            if spelling is None:
+                continue
+            received.add(raw_name.decode("latin-1"))
+            name, exact = spelling
+            if exact:
+                fields[name] = (*fields.get(name, ()), raw_value.decode("latin-1"))
+            else:
+                aliases.add(name)
+        return cls(server, fields, frozenset(aliases), frozenset(received))
+
+    def one(self, name: str) -> str | None:
+        """Return the only value of a field without blanks around it, None if absent; raise if it came twice."""
+        values = self.fields.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            raise CertificateRejected(Reason.AMBIGUOUS_HEADER, f"{name} came {len(values)} times")
+        return values[0].strip(" \t")

@@ -1,0 +1,64 @@
+"""From identity to principal: whom of the application's users a certificate stands for."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
+from mtls_auth.identity import Identity
+from mtls_auth.names import check_stable
+
+
+class PrincipalMapper(Protocol):
+    """Finds the principal of an identity, or raises `CertificateRejected`. Never returns None from `map`."""
+
+    def recall(self, identity: Identity) -> object | None:
+        """Return the principal if that takes no I/O at all, None if `map` must be asked."""
+
+    def map(self, identity: Identity) -> object:
+        """Return the principal; may block on a database."""
+
+
+class ByIdentity:
+    """The identity itself is the principal: for applications that have no users."""
+
+    def recall(self, identity: Identity) -> object:
+        return identity
+
+    map = recall
+
+
+class ByFingerprint:
+    """A fixed table from SHA-256 fingerprints (hex, colons and case ignored) to principals."""
+
+    def __init__(self, principals: Mapping[str, object]) -> None:
+        self._principals = {normalize_fingerprint(key): value for key, value in principals.items()}
+
+    def recall(self, identity: Identity) -> object:
+        principal = self._principals.get(identity.fingerprint_sha256)
+        if principal is None:
+            raise CertificateRejected(Reason.NOT_ENROLLED, "the fingerprint is not in the table")
+        return principal
+
+    map = recall
+
+
+class ByCommonName:
+    """The subject's common name is the principal, as text, unchanged: no case folding, no normalisation.
+
+    Safe only where every trusted CA checks the common names that it signs.
+    """
+
+    def recall(self, identity: Identity) -> str:
+        if identity.subject_cn is None:
+            raise CertificateRejected(Reason.UNUSABLE_NAME, "the subject has no common name")
+        return check_stable(identity.subject_cn, "the common name")
+
+    map = recall
+
+
+def normalize_fingerprint(text: str) -> str:
+    """Return a SHA-256 fingerprint as 64 lower-case hex digits; raise `ConfigurationError` if it is none."""
+    digits = text.strip().lower().replace(":", "").replace(" ", "")
+    if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):
+        raise ConfigurationError(f"{text!r} is not a SHA-256 fingerprint: give 64 hex digits, colons allowed")
+    return digits

@@ -1,0 +1,94 @@
+"""Who may speak for a client: the trusted proxies, by network and by named Unix socket."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Self
+
+from mtls_auth.errors import ConfigurationError
+
+
+class Peer(str):
+    """The transport peer of a connection: an IP address in text, or `unix:` and the listening socket's path.
+
+    Not `REMOTE_ADDR` or `scope["client"]` after somebody rewrote it: see `server_tls`.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def from_socket(cls, peername: object, sockname: object) -> Self | None:
+        """Read `getpeername()` and `getsockname()`; None where they say nothing.
+
+        The peer of a Unix socket has no name of its own: the path that the server listens on stands for it.
+        """
+        if isinstance(peername, tuple) and peername and isinstance(peername[0], str):
+            return cls(peername[0])
+        if isinstance(sockname, bytes):
+            sockname = sockname.decode("utf-8", "surrogateescape")
+        return cls(f"unix:{sockname}") if isinstance(sockname, str) and sockname else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedProxies:
+    """The peers that are believed: IP networks and Unix sockets by path, as `parse` reads them."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    unix_sockets: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> Self:
+        """Read `"10.0.0.0/8"`, `"192.0.2.7"`, `"2001:db8::/32"`, `"unix:/run/app.sock"`.
+
+        Raises `ConfigurationError` naming every entry that cannot work, and for an empty list.
+        """
+        networks: list[IPv4Network | IPv6Network] = []
+        unix_sockets: set[str] = set()
+        problems: list[str] = []
+        if isinstance(entries, str):
+            raise ConfigurationError(f"trusted proxies are a list of strings, not one string: [{entries!r}]")
+        for entry in entries:
+            try:
+                if entry.startswith("unix:"):
+                    unix_sockets.add(_socket_path(entry))
+                else:
+                    networks.append(_network(entry))
+            except (ValueError, AttributeError) as error:
+                problems.append(f"trusted proxy {entry!r}: {error}")
+        if not networks and not unix_sockets and not problems:
+            problems.append("no trusted proxy is named: list the networks or Unix sockets of your proxy")
+        if problems:
+            raise ConfigurationError(*problems)
+        return cls(networks=tuple(networks), unix_sockets=frozenset(unix_sockets))
+
+    def __contains__(self, peer: object) -> bool:
+        return isinstance(peer, str) and _is_trusted(self, peer)
+
+
+def _socket_path(entry: str) -> str:
+    path = entry.removeprefix("unix:")
+    if not path.startswith("/"):
+        raise ValueError("name the socket by its absolute path, as in unix:/run/app.sock")
+    return f"unix:{path}"
+
+
+def _network(entry: str) -> IPv4Network | IPv6Network:
+    network = ip_network(entry)
+    if network.prefixlen == 0:
+        raise ValueError("this is the whole Internet: name the networks of your proxy")
+    return network
+
+
+@lru_cache(maxsize=4096)
+def _is_trusted(proxies: TrustedProxies, peer: str) -> bool:
+    if peer.startswith("unix:"):
+        return peer in proxies.unix_sockets
+    try:
+        address: IPv4Address | IPv6Address = ip_address(peer)
+    except ValueError:
+        return False
+    # A dual-stack listener reports an IPv4 peer as ::ffff:192.0.2.7.
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in proxies.networks)

@@ -1,0 +1,159 @@
+"""Whom a scope admits: one frozen dataclass a predicate, combined with `&` and `|`.
+
+A predicate that needs an attribute which the identity lacks denies. There is no `~`: it would admit whatever
+lacks the attribute; write `AllOf(AnyVerifiedCertificate(), NoneOf(…))`.
+"""
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
+from mtls_auth.evidence import Assurance
+from mtls_auth.identity import Identity
+from mtls_auth.mapping import normalize_fingerprint
+
+
+class Policy:
+    """Base of the predicates: subclasses implement `allows`. The `repr` is what a denial names."""
+
+    __slots__ = ()
+
+    def allows(self, identity: Identity) -> bool:
+        """Whether *identity* is admitted."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement allows()")
+
+    def check(self, identity: Identity) -> None:
+        """Raise `not_allowed`, naming the predicate that failed, unless *identity* is admitted."""
+        if not self.allows(identity):
+            raise CertificateRejected(Reason.NOT_ALLOWED, f"refused by {self!r}")
+
+    def __and__(self, other: "Policy") -> "AllOf":
+        return AllOf(self, other)
+
+    def __or__(self, other: "Policy") -> "AnyOf":
+        return AnyOf(self, other)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyVerifiedCertificate(Policy):
+    """Admits every verified certificate. That is a decision: it has to be written out."""
+
+    def allows(self, identity: Identity) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class _Values(Policy):
+    values: tuple[str, ...]
+
+    def __init__(self, *values: str) -> None:
+        if not values:
+            raise ConfigurationError(f"{type(self).__name__}() admits nobody: name at least one value")
+        object.__setattr__(self, "values", tuple(self.read(value) for value in values))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.values))})"
+
+    @staticmethod
+    def read(value: str) -> str:
+        return value
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class Fingerprint(_Values):
+    """Admits the certificates with these SHA-256 fingerprints (hex, colons allowed)."""
+
+    @staticmethod
+    def read(value: str) -> str:
+        return normalize_fingerprint(value)
+
+    def allows(self, identity: Identity) -> bool:
+        return identity.fingerprint_sha256 in self.values
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class CommonName(_Values):
+    """Admits the certificates whose one common name is among these, compared exactly."""
+
+    def allows(self, identity: Identity) -> bool:
+        return identity.subject_cn in self.values
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class OrganizationalUnit(_Values):
+    """Admits the certificates whose subject has one of these organizational units, compared exactly."""
+
+    def allows(self, identity: Identity) -> bool:
+        units = identity.certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+        return any(unit.value in self.values for unit in units)
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class IssuedBy(_Values):
+    """Admits the certificates whose issuer name is one of these (RFC 4514 text), compared as parsed names.
+
+    A name, not a key: whoever vouches for the certificate vouches for the issuer's signature too.
+    """
+
+    @staticmethod
+    def read(value: str) -> str:
+        try:
+            return x509.Name.from_rfc4514_string(value).rfc4514_string()
+        except ValueError as error:
+            raise ConfigurationError(f"IssuedBy({value!r}): this is not a name in RFC 4514 form ({error})") from error
+
+    def allows(self, identity: Identity) -> bool:
+        return identity.certificate.issuer.rfc4514_string() in self.values
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AssuredBy(Policy):
+    """Admits the certificates that one of these vouches for: `AssuredBy(Assurance.TLS_SOCKET)`."""
+
+    assurances: frozenset[Assurance]
+
+    def __init__(self, *assurances: Assurance) -> None:
+        object.__setattr__(self, "assurances", frozenset(Assurance(assurance) for assurance in assurances))
+
+    def allows(self, identity: Identity) -> bool:
+        return identity.assurance in self.assurances
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class _Combination(Policy):
+    policies: tuple[Policy, ...]
+
+    def __init__(self, *policies: Policy) -> None:
+        if not policies:
+            raise ConfigurationError(f"{type(self).__name__}() without policies has no meaning: name at least one")
+        object.__setattr__(self, "policies", policies)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AllOf(_Combination):
+    """Admits what every one of the policies admits; a denial names the first that does not."""
+
+    def allows(self, identity: Identity) -> bool:
+        return all(policy.allows(identity) for policy in self.policies)
+
+    def check(self, identity: Identity) -> None:
+        for policy in self.policies:
+            policy.check(identity)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class AnyOf(_Combination):
+    """Admits what at least one of the policies admits."""
+
+    def allows(self, identity: Identity) -> bool:
+        return any(policy.allows(identity) for policy in self.policies)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class NoneOf(_Combination):
+    """Admits what none of the policies admits: for use inside `AllOf`."""
+
+    def allows(self, identity: Identity) -> bool:
+        return not any(policy.allows(identity) for policy in self.policies)

@@ -1,0 +1,51 @@
+"""uvicorn's HTTP protocols with the client certificate: `uvicorn --http mtls_auth.servers.uvicorn:HTTPProtocol`.
+
+WebSocket protocols need no option: the HTTP protocol hands its upgrades to a class derived here. Since
+`loaded_app` contains uvicorn's `ProxyHeadersMiddleware`, the peer recorded here is the one before any rewriting.
+"""
+
+import asyncio
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol as PlainH11Protocol
+
+from mtls_auth.servers.tls_extension import ConnectionApp
+
+if TYPE_CHECKING:
+    _Protocol = PlainH11Protocol
+else:
+    _Protocol = object
+
+
+class _WithClientCertificate(_Protocol):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        websocket = getattr(self, "ws_protocol_class", None)
+        if websocket is not None:
+            self.ws_protocol_class = with_client_certificate(websocket)  # type: ignore[arg-type]  # mypy: a Protocol is hashable
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # per class
+        super().connection_made(transport)
+        self.app = ConnectionApp(self.app, transport)
+
+
+@cache
+def with_client_certificate(protocol: type[Any]) -> type[Any]:
+    """Derive a class from one of uvicorn's protocol classes that adds the TLS extension and the peer."""
+    if issubclass(protocol, _WithClientCertificate):
+        return protocol
+    return type(protocol.__name__, (_WithClientCertificate, protocol), {})
+
+
+HTTPProtocol = with_client_certificate(AutoHTTPProtocol)
+H11Protocol = with_client_certificate(PlainH11Protocol)
+
+
+def __getattr__(name: str) -> type:
+    if name == "HttpToolsProtocol":  # only where httptools is installed
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as PlainHttpToolsProtocol
+
+        return with_client_certificate(PlainHttpToolsProtocol)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,166 @@
+"""Who vouches for a certificate: evidence in, verified certificate out. Only verifiers construct the latter."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, Self
+
+from cryptography import x509
+from cryptography.x509 import verification as path
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from mtls_auth.certificate import Certificate, load_certificate, load_client_certificate
+from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
+from mtls_auth.evidence import Assurance, Evidence
+
+MAX_CHAIN = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedCertificate:
+    """A certificate that somebody named by `assurance` verified. Says nothing about validity *now*.
+
+    `chain` are the other certificates as presented, in DER: input to path building, never evidence.
+    `good_until` is the earliest notAfter of everything that the verification rested on.
+    """
+
+    certificate: Certificate
+    chain: tuple[bytes, ...]
+    assurance: Assurance
+    source: str
+    good_until: datetime
+
+    def check_validity(self, at: datetime) -> None:
+        """Raise `expired` or `not_yet_valid` unless everything verified is within its validity at *at*."""
+        self.certificate.check_validity(at)
+        if at > self.good_until:
+            raise CertificateRejected(Reason.EXPIRED, "a certificate of the path expired")
+
+
+class Verifier(Protocol):
+    """Decides whether unverified evidence may become a verified certificate."""
+
+    @property
+    def needs_vouching(self) -> bool:
+        """Whether this verifier accepts only what the source itself vouches for."""
+
+    def verify(self, evidence: Evidence, *, at: datetime) -> VerifiedCertificate:
+        """Verify as of *at* (aware); raise `CertificateRejected` otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class VouchedFor:
+    """Takes the word of the TLS layer or of the trusted proxy; does not look at any signature."""
+
+    needs_vouching: bool = True
+
+    def verify(self, evidence: Evidence, *, at: datetime) -> VerifiedCertificate:
+        if evidence.vouched is None:
+            raise CertificateRejected(Reason.UNVERIFIED, "nobody vouches for this certificate")
+        certificate, chain = _read(evidence)
+        return VerifiedCertificate(
+            certificate=certificate,
+            chain=chain,
+            assurance=evidence.vouched,
+            source=evidence.source,
+            good_until=certificate.not_after,
+        )
+
+
+class PathVerifier:
+    """Builds the path to trust anchors of the application. RFC 5280 §6, by cryptography's `ClientVerifier`.
+
+    The policy takes what private CAs make (no SAN, no AKI, CAs without keyUsage) and keeps the rest: clientAuth,
+    no CA as a client, critical extensions. X.509 v1, SHA-1 and Ed25519 issuers are refused. No revocation.
+    """
+
+    needs_vouching = False
+
+    def __init__(self, anchors: Iterable[x509.Certificate]) -> None:
+        self._anchors = tuple(anchors)
+        if not self._anchors:
+            raise ConfigurationError("no trust anchor is given: name a PEM file with your CA's certificate")
+        self._builder = (
+            path.PolicyBuilder()
+            .store(path.Store(list(self._anchors)))
+            .extension_policies(ca_policy=_ca_policy(), ee_policy=_leaf_policy())
+        )
+
+    @classmethod
+    def from_files(cls, *files: str | Path) -> Self:
+        """Read trust anchors from PEM files; raise `ConfigurationError` naming every file that has none."""
+        anchors: list[x509.Certificate] = []
+        problems: list[str] = []
+        for file in files:
+            try:
+                anchors += x509.load_pem_x509_certificates(Path(file).read_bytes())
+            except OSError as error:
+                problems.append(f"trust anchors {str(file)!r}: {error.strerror}")
+            except ValueError:
+                problems.append(f"trust anchors {str(file)!r}: the file holds no readable PEM certificate")
+        if problems:
+            raise ConfigurationError(*problems)
+        return cls(anchors)
+
+    def verify(self, evidence: Evidence, *, at: datetime) -> VerifiedCertificate:
+        certificate, chain = _read(evidence)
+        certificate.check_validity(at)  # for its precise reason
+        # The verifier's clock stands still from the moment that it is built: one for each verification.
+        verifier = self._builder.time(at).build_client_verifier()
+        try:
+            leaf = x509.load_der_x509_certificate(certificate.der)
+            verified = verifier.verify(
+                leaf, [x509.load_der_x509_certificate(load_certificate(der).der) for der in chain]
+            )
+        except path.VerificationError as error:
+            raise CertificateRejected(Reason.UNTRUSTED, str(error).split(" (encountered")[0]) from error
+        except (ValueError, x509.UnsupportedGeneralNameType) as error:
+            raise CertificateRejected(Reason.UNTRUSTED, "no path to a trust anchor can be read") from error
+        return VerifiedCertificate(
+            certificate=certificate,
+            chain=chain,
+            assurance=Assurance.PATH,
+            source=evidence.source,
+            good_until=min(link.not_valid_after_utc for link in verified.chain),
+        )
+
+
+def _read(evidence: Evidence) -> tuple[Certificate, tuple[bytes, ...]]:
+    leaf, *chain = evidence.chain()
+    if len(chain) > MAX_CHAIN:
+        raise CertificateRejected(Reason.OVERSIZED_HEADER, f"the chain has more than {MAX_CHAIN} certificates")
+    return load_client_certificate(leaf), tuple(chain)
+
+
+def _ca_policy() -> path.ExtensionPolicy:
+    agnostic = path.Criticality.AGNOSTIC
+    return (
+        path.ExtensionPolicy.webpki_defaults_ca()
+        .require_present(x509.BasicConstraints, agnostic, None)
+        .may_be_present(x509.KeyUsage, agnostic, _ca_may_sign)
+        .may_be_present(x509.AuthorityKeyIdentifier, agnostic, None)
+        .may_be_present(x509.ExtendedKeyUsage, agnostic, _ca_for_clients)
+    )
+
+
+def _leaf_policy() -> path.ExtensionPolicy:
+    agnostic = path.Criticality.AGNOSTIC
+    return (
+        path.ExtensionPolicy.webpki_defaults_ee()
+        .may_be_present(x509.AuthorityKeyIdentifier, agnostic, None)
+        .may_be_present(x509.SubjectAlternativeName, agnostic, None)
+        .may_be_present(x509.KeyUsage, agnostic, None)  # checked by the loader
+        .may_be_present(x509.ExtendedKeyUsage, agnostic, None)  # checked by the loader
+    )
+
+
+def _ca_may_sign(_policy: path.Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:
+    if usage is not None and not usage.key_cert_sign:
+        raise ValueError("the CA may not sign certificates")
+
+
+def _ca_for_clients(_policy: path.Policy, _certificate: x509.Certificate, usage: x509.ExtendedKeyUsage | None) -> None:
+    allowed = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    if usage is not None and not allowed.intersection(usage):
+        raise ValueError("the CA may not issue for clientAuth")

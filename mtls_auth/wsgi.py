@@ -1,0 +1,56 @@
+"""WSGI middleware: `application = ClientCertificateMiddleware(application, authenticator)`."""
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from mtls_auth.authenticator import Authenticator
+from mtls_auth.connection import Connection
+from mtls_auth.decision import Denied
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+DECISION_KEY = "mtls_auth.decision"
+
+
+class ClientCertificateMiddleware:
+    """Puts the `Decision` into `environ["mtls_auth.decision"]`, removes certificate headers, answers denials.
+
+    `denied_app` is a WSGI application that answers a denial instead; it finds the `Denied` in the environ.
+    """
+
+    def __init__(
+        self,
+        application: "WSGIApplication",
+        authenticator: Authenticator,
+        *,
+        denied_app: "WSGIApplication | None" = None,
+    ) -> None:
+        self.application = application
+        self.authenticator = authenticator
+        self.denied_app = denied_app or answer_denied
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        connection = Connection.from_environ(environ, self.authenticator.known_headers)
+        decision = self.authenticator.authenticate(connection)
+        for key in connection.received:
+            del environ[key]
+        environ[DECISION_KEY] = decision
+        application = self.denied_app if isinstance(decision, Denied) else self.application
+        return application(environ, start_response)
+
+
+def answer_denied(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    """Answer with the reason's status and `{"reason": …}`; the detail goes to the log only."""
+    denied: Denied = environ[DECISION_KEY]
+    status = HTTPStatus(denied.reason.status)
+    body = json.dumps({"reason": denied.reason}).encode()
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
+    start_response(f"{status.value} {status.phrase}", headers)
+    return [body]
