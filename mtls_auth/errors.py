@@ -21,6 +21,7 @@ class Reason(StrEnum):
     OVERSIZED_HEADER = "oversized_header"
     CONTRADICTORY_EVIDENCE = "contradictory_evidence"
     MALFORMED_CERTIFICATE = "malformed_certificate"
+    PRIVATE_KEY = "private_key"
 
     UNVERIFIED = "unverified"
     PROXY_REJECTED = "proxy_rejected"
@@ -54,6 +55,7 @@ _STATUS = {
     Reason.AMBIGUOUS_HEADER: 400,
     Reason.CONTRADICTORY_EVIDENCE: 400,
     Reason.MALFORMED_CERTIFICATE: 400,
+    Reason.PRIVATE_KEY: 400,
     Reason.OVERSIZED_HEADER: 431,  # RFC 9440 §2.4
     Reason.STORE_UNAVAILABLE: 503,
 }

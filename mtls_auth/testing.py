@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, assert_never
 from urllib.parse import quote
 
 from cryptography import x509
@@ -42,6 +42,8 @@ def generate_key(key_type: KeyType = "ec") -> PrivateKey:
             return rsa.generate_private_key(public_exponent=65537, key_size=2048)
         case "ed25519":
             return ed25519.Ed25519PrivateKey.generate()
+        case _:
+            assert_never(key_type)
 
 
 def distinguished_name(common_name: str | None, organizational_unit: str | None = None) -> x509.Name:

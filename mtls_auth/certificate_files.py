@@ -1,0 +1,90 @@
+"""Certificates in what people paste and upload: PEM, DER or PKCS#7. Private keys are refused, never read."""
+
+import re
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
+from mtls_auth.certificate import Certificate, load_certificate
+from mtls_auth.codecs import pem
+from mtls_auth.errors import CertificateRejected, Reason
+
+MAX_FILE_BYTES = 256 * 1024
+
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_CERTIFICATE_LABELS = {b"CERTIFICATE", b"X509 CERTIFICATE"}
+_PKCS7_LABELS = {b"PKCS7", b"CMS"}
+# The first elements inside the outer SEQUENCE: PKCS#12 (version 3), PKCS#8 (0), RSA and EC keys (0, 1).
+_KEY_STARTS = (b"\x02\x01\x03\x30", b"\x02\x01\x00\x30", b"\x02\x01\x00\x02", b"\x02\x01\x01\x04", b"\x02\x01\x01\x30")
+# An encrypted PKCS#8 key starts with an AlgorithmIdentifier of PKCS#5 or PKCS#12.
+_ENCRYPTED_KEY = re.compile(rb"\x30.{1,3}\x06.\x2a\x86\x48\x86\xf7\x0d\x01(?:\x05|\x0c\x01)", re.DOTALL)
+
+
+def certificates_in(data: bytes) -> tuple[bytes, ...]:
+    """Return the DER of every certificate in *data*, in order; never empty.
+
+    Raises `private_key` for anything that holds a private key, PKCS#12 included, and `malformed_certificate`
+    for everything else that is no certificate. Does not read the certificates: `load_certificate` does.
+    """
+    if len(data) > MAX_FILE_BYTES:
+        raise _malformed(f"the file is larger than {MAX_FILE_BYTES // 1024} kB")
+    data = data.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n") if b"-----BEGIN" in data else data
+    found = _from_pem(data) if b"-----BEGIN" in data else _from_der(data)
+    if not found:
+        raise _malformed("there is no certificate in it")
+    return found
+
+
+def client_certificate_in(data: bytes) -> Certificate:
+    """Return the one end-entity certificate in *data*; CA certificates beside it are ignored.
+
+    Raises `CertificateRejected` as `certificates_in` and `load_certificate` do, and where there is not just one.
+    """
+    certificates = [load_certificate(der) for der in certificates_in(data)]
+    leaves = certificates if len(certificates) == 1 else [item for item in certificates if not item.is_ca]
+    if len(leaves) != 1:
+        raise _malformed(f"it holds {len(leaves)} client certificates: give one at a time")
+    return leaves[0]
+
+
+def _from_pem(data: bytes) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    if b"PRIVATE KEY" in data:
+        raise _private_key()
+    for block in _PEM_BLOCK.finditer(data):
+        if block[1] in _CERTIFICATE_LABELS:
+            text = block[0].replace(b"X509 CERTIFICATE", b"CERTIFICATE").decode("latin-1")
+            found.append(pem("\n".join(line.strip(" \t\r") for line in text.split("\n"))))
+        elif block[1] in _PKCS7_LABELS:
+            found += _from_pkcs7(block[0].replace(b"BEGIN CMS", b"BEGIN PKCS7").replace(b"END CMS", b"END PKCS7"))
+    return tuple(found)
+
+
+def _from_der(data: bytes) -> tuple[bytes, ...]:
+    if not data.startswith(b"\x30"):
+        raise _malformed("it is neither PEM nor DER")
+    body = data[2:] if len(data) > 1 and data[1] < 0x80 else data[2 + (data[1] & 0x7F if len(data) > 1 else 0) :]
+    if body.startswith(_KEY_STARTS) or _ENCRYPTED_KEY.match(body):
+        raise _private_key()
+    if body.startswith(b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"):  # signedData
+        return _from_pkcs7(data)
+    return (data,)
+
+
+def _from_pkcs7(data: bytes) -> tuple[bytes, ...]:
+    load = pkcs7.load_der_pkcs7_certificates if data.startswith(b"\x30") else pkcs7.load_pem_pkcs7_certificates
+    try:
+        return tuple(certificate.public_bytes(Encoding.DER) for certificate in load(data))
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning) as error:
+        raise _malformed("the PKCS#7 structure cannot be read") from error
+
+
+def _private_key() -> CertificateRejected:
+    return CertificateRejected(
+        Reason.PRIVATE_KEY, "it holds a private key, which nobody but its owner may have: give the certificate alone"
+    )
+
+
+def _malformed(detail: str) -> CertificateRejected:
+    return CertificateRejected(Reason.MALFORMED_CERTIFICATE, detail)
