@@ -1,1 +1,133 @@
-def register() -> None: ...
+"""System checks: text apart from logic, every id once. `conf.problems_of` finds what is wrong with `MTLS_AUTH`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.db import connections, router
+
+from django_mtls.conf import get_settings, problems_of
+from django_mtls.middleware import BACKEND
+from django_mtls.models import EnrolledCertificate
+
+CERTIFICATE_MIDDLEWARE = "django_mtls.middleware.ClientCertificateMiddleware"
+LOGIN_MIDDLEWARE = "django_mtls.middleware.CertificateLoginMiddleware"
+AUTHENTICATION_MIDDLEWARE = "django.contrib.auth.middleware.AuthenticationMiddleware"
+SESSION_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
+
+E007 = checks.Error(
+    "CertificateLoginMiddleware is not below both AuthenticationMiddleware and ClientCertificateMiddleware.",
+    hint="Order MIDDLEWARE: AuthenticationMiddleware, ClientCertificateMiddleware, CertificateLoginMiddleware.",
+    id="django_mtls.E007",
+)
+E008 = checks.Error(
+    "CertificateLoginMiddleware is installed without its authentication backend.",
+    hint=f"Add {BACKEND!r} to AUTHENTICATION_BACKENDS.",
+    id="django_mtls.E008",
+)
+E011 = checks.Error(
+    "A middleware of django_mtls is in MIDDLEWARE more than once.",
+    hint="Keep the first ClientCertificateMiddleware and the first CertificateLoginMiddleware.",
+    id="django_mtls.E011",
+)
+E012 = checks.Error(
+    "MTLS_AUTH['SESSION'] is set without Django's SessionMiddleware.",
+    hint=f"Add {SESSION_MIDDLEWARE!r} above the others, or set SESSION = None.",
+    id="django_mtls.E012",
+)
+W001 = checks.Warning(
+    "ClientCertificateMiddleware is not in MIDDLEWARE: certificate headers reach the views as clients wrote them.",
+    hint=f"Add {CERTIFICATE_MIDDLEWARE!r} to MIDDLEWARE.",
+    id="django_mtls.W001",
+)
+W002 = checks.Warning(
+    "A trust anchor of MTLS_AUTH has expired or expires within 30 days.",
+    hint="Add the CA's new certificate to TRUST_ANCHORS before the old one ends.",
+    id="django_mtls.W002",
+)
+W004 = checks.Warning(
+    "Each request with a certificate opens a new PostgreSQL connection, which costs milliseconds.",
+    hint="Set CONN_MAX_AGE, or OPTIONS['pool'] (needed under ASGI), or MTLS_AUTH['MAX_STALENESS'].",
+    id="django_mtls.W004",
+)
+W005 = checks.Warning(
+    "MTLS_AUTH['SERVER_ADDRESS_IS_PEER'] believes REMOTE_ADDR, which servers rewrite from X-Forwarded-For.",
+    hint=(
+        "Use gunicorn, or uvicorn with --http mtls_auth.servers.uvicorn:HTTPProtocol, and remove it; or make sure "
+        "that nothing rewrites the address, and silence this check."
+    ),
+    id="django_mtls.W005",
+)
+
+
+def register() -> None:
+    """Register every check; called when the app is ready."""
+    checks.register(check_settings, checks.Tags.security)
+    checks.register(check_middleware, checks.Tags.security)
+    checks.register(check_trust_anchors, checks.Tags.security)
+    checks.register(check_server_address, checks.Tags.security, deploy=True)
+    checks.register(check_connections, checks.Tags.database, deploy=True)
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Report every problem of `MTLS_AUTH` at once."""
+    problems = problems_of(getattr(settings, "MTLS_AUTH", None))
+    return [checks.Error(problem.message, hint=problem.hint, id=f"django_mtls.{problem.id}") for problem in problems]
+
+
+def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Check that the middlewares are there once and in order, with backend and sessions where needed."""
+    installed = list(settings.MIDDLEWARE)
+    found: list[checks.CheckMessage] = []
+    if max(installed.count(CERTIFICATE_MIDDLEWARE), installed.count(LOGIN_MIDDLEWARE)) > 1:
+        found.append(E011)
+    if CERTIFICATE_MIDDLEWARE not in installed:
+        found.append(W001)
+    if LOGIN_MIDDLEWARE in installed:
+        above = installed[: installed.index(LOGIN_MIDDLEWARE)]
+        if CERTIFICATE_MIDDLEWARE not in above or AUTHENTICATION_MIDDLEWARE not in above:
+            found.append(E007)
+        if BACKEND not in settings.AUTHENTICATION_BACKENDS:
+            found.append(E008)
+        if _is_valid() and get_settings().session is not None and SESSION_MIDDLEWARE not in above:
+            found.append(E012)
+    return found
+
+
+def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn of trust anchors that end soon: then nobody gets in."""
+    if not _is_valid():
+        return []
+    soon = datetime.now(UTC) + timedelta(days=30)
+    anchors = [
+        anchor
+        for file in get_settings().trust_anchors
+        for anchor in x509.load_pem_x509_certificates(Path(file).read_bytes())
+    ]
+    return [W002] if any(anchor.not_valid_after_utc < soon for anchor in anchors) else []
+
+
+def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn where trust rests on an address that others can write."""
+    return [W005] if _is_valid() and get_settings().server_address_is_peer else []
+
+
+def check_connections(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[checks.CheckMessage]:
+    """Warn of a new database connection for each request."""
+    if not _is_valid() or get_settings().max_staleness is not None:
+        return []
+    connection = connections[router.db_for_read(EnrolledCertificate)]
+    options = connection.settings_dict
+    pooled = options.get("OPTIONS", {}).get("pool")
+    return [W004] if connection.vendor == "postgresql" and options.get("CONN_MAX_AGE") == 0 and not pooled else []
+
+
+def _is_valid() -> bool:
+    return not problems_of(getattr(settings, "MTLS_AUTH", None))

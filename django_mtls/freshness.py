@@ -4,6 +4,7 @@ Changes that no signal sees (`QuerySet.update()`, raw SQL) are not seen here eit
 what it remembers for their sake.
 """
 
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.db import router
 from django.db.models import F
 from django.db.models.signals import post_delete, post_save
 
+from django_mtls.compiled_query import CompiledQuery
 from django_mtls.models import EnrolledCertificate, Revocation, StateVersion
 
 _ROW = 1
@@ -26,7 +28,13 @@ def bump(using: str) -> None:
 
 def read(using: str) -> int:
     """Return the current version; 0 before the first change."""
-    return StateVersion.objects.using(using).filter(pk=_ROW).values_list("version", flat=True).first() or 0
+    row = _compiled(using).first()
+    return row[0] if row is not None else 0
+
+
+@cache
+def _compiled(using: str) -> CompiledQuery:
+    return CompiledQuery(StateVersion.objects.using(using).filter(pk=_ROW).order_by().values_list("version"))
 
 
 def connect() -> None:
@@ -38,7 +46,7 @@ def connect() -> None:
 
 
 def _changed(sender: Any, update_fields: frozenset[str] | None = None, **kwargs: Any) -> None:
-    if update_fields == {"last_login"}:  # every login saves it, and nobody is admitted by it
+    if update_fields == frozenset({"last_login"}):  # every login saves it, and nobody is admitted by it
         return
     if getattr(settings, "MTLS_AUTH", {}).get("MAX_STALENESS") is not None:
         bump(router.db_for_write(EnrolledCertificate))

@@ -43,7 +43,8 @@ def enroll(
             raise LifecycleError(f"This certificate is enrolled already, for {row.user or 'nobody'}: {row.state}.")
         if Revocation.objects.filter(**issued(certificate)).exists():
             raise LifecycleError("This certificate was revoked: issue and enrol a new one.")
-        row = EnrolledCertificate(user=user, label=label, enrolled_by=by, **facts(certificate))
+        holder: Any = user  # whatever model AUTH_USER_MODEL names
+        row = EnrolledCertificate(user=holder, label=label, enrolled_by_id=by.pk if by else None, **facts(certificate))
         row.save(force_insert=True)
         _announce(signals.certificate_enrolled, row, by)
     return row
@@ -61,7 +62,7 @@ def revoke(
         rows = EnrolledCertificate.objects.select_for_update().filter(pk__in=[row.pk for row in certificates])
         for row in rows.order_by("pk"):
             if row.state != State.REVOKED:
-                done.append(_revoke(row, reason, comment, by))
+                done += [_revoke(row, reason, comment, by)]
     return done
 
 
@@ -69,7 +70,7 @@ def revoke_serial(
     issuer: x509.Name, serial_number: int, reason: CRLReason, *, comment: str = "", by: User = None
 ) -> Revocation:
     """Revoke by issuer and serial number: a certificate that was never enrolled, or every enrolled one of them."""
-    key = {"issuer_key": issuer_key(issuer), "serial_number": f"{serial_number:x}"}
+    key: dict[str, Any] = {"issuer_key": issuer_key(issuer), "serial_number": f"{serial_number:x}"}
     with transaction.atomic():
         rows = list(EnrolledCertificate.objects.select_for_update().filter(**key).order_by("pk"))
         existing = Revocation.objects.filter(**key).first()
@@ -123,14 +124,14 @@ def _revoke(row: EnrolledCertificate, reason: CRLReason, comment: str, by: User)
     on_hold = reason == CRLReason.CERTIFICATE_HOLD
     row.state = State.SUSPENDED if on_hold else State.REVOKED
     row.save(update_fields=["state"])
-    key = {"issuer_key": row.issuer_key, "serial_number": row.serial_number}
+    key: dict[str, Any] = {"issuer_key": row.issuer_key, "serial_number": row.serial_number}
     revocation = _record(key, row.issuer, row, reason, comment, by)
     _announce(signals.certificate_suspended if on_hold else signals.certificate_revoked, row, by)
     return revocation
 
 
 def _record(
-    key: dict[str, str], issuer: str, row: EnrolledCertificate | None, reason: CRLReason, comment: str, by: User
+    key: dict[str, Any], issuer: str, row: EnrolledCertificate | None, reason: CRLReason, comment: str, by: User
 ) -> Revocation:
     values = {"issuer": issuer, "certificate": row, "reason": reason, "comment": comment, "revoked_by": by}
     return Revocation.objects.update_or_create(**key, defaults={**values, "revoked_at": timezone.now()})[0]

@@ -5,7 +5,6 @@
 Everything called from here raises `CertificateRejected`; here it becomes `Denied`, once.
 """
 
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -20,8 +19,6 @@ from mtls_auth.mapping import ByIdentity, PrincipalMapper
 from mtls_auth.policy import Policy
 from mtls_auth.sources import Source
 from mtls_auth.verification import Verifier, VouchedFor
-
-logger = logging.getLogger("mtls_auth")
 
 
 def utc_now() -> datetime:
@@ -78,7 +75,7 @@ class Authenticator:
             identity.verified.check_validity(now)
             self.policy.check(identity)
         except CertificateRejected as rejected:
-            return _denied(rejected, identity)
+            return Denied.because(rejected, identity)
         return identity
 
     def recall(self, identity: Identity) -> Decision | None:
@@ -86,7 +83,7 @@ class Authenticator:
         try:
             principal = self.mapper.recall(identity)
         except CertificateRejected as rejected:
-            return _denied(rejected, identity)
+            return Denied.because(rejected, identity)
         return None if principal is None else Authenticated(identity, principal)
 
     def admit(self, identity: Identity) -> Decision:
@@ -94,7 +91,7 @@ class Authenticator:
         try:
             return Authenticated(identity, self.mapper.map(identity))
         except CertificateRejected as rejected:
-            return _denied(rejected, identity)
+            return Denied.because(rejected, identity)
 
     def _verify(self, evidence: Evidence, now: datetime) -> Identity:
         identity = Identity.from_verified(self.verifier.verify(evidence, at=now))
@@ -103,19 +100,5 @@ class Authenticator:
 
     def _without_certificate(self) -> Anonymous | Denied:
         if self.required:
-            return _denied(CertificateRejected(Reason.CERTIFICATE_REQUIRED), None)
+            return Denied.because(CertificateRejected(Reason.CERTIFICATE_REQUIRED), None)
         return Anonymous()
-
-
-def _denied(rejected: CertificateRejected, identity: Identity | None) -> Denied:
-    logger.warning(
-        "client certificate refused: %s (%s) %s",
-        rejected.reason.value,
-        rejected.detail,
-        identity or "",
-        extra={
-            "reason": rejected.reason.value,
-            "fingerprint_sha256": identity.fingerprint_sha256 if identity else None,
-        },
-    )
-    return Denied(rejected.reason, rejected.detail, identity)

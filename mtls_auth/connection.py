@@ -8,8 +8,11 @@ from mtls_auth.errors import CertificateRejected, Reason
 from mtls_auth.header_names import HeaderNames
 from mtls_auth.server_tls import EnvironFacts, ScopeFacts, ServerFacts, StatedFacts
 
+_NO_NAMES: frozenset[str] = frozenset()
 
-@dataclass(frozen=True, slots=True)
+
+# Not frozen: one is built on every request, and freezing would triple its cost.
+@dataclass(slots=True)
 class Connection:
     """The fields of known dialects, and the server's facts. Holds no other header; believes nothing.
 
@@ -19,14 +22,15 @@ class Connection:
 
     server: ServerFacts = field(default_factory=StatedFacts)
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    aliases: frozenset[str] = frozenset()
-    received: frozenset[str] = frozenset()
+    aliases: frozenset[str] = _NO_NAMES
+    received: frozenset[str] = _NO_NAMES
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], known: HeaderNames) -> Self:
         """Read a WSGI environ. A repeated field arrives joined by commas; other spellings cannot be seen."""
         keys = known.in_environ(environ)
-        return cls(EnvironFacts(environ), {known.name_of(key): (environ[key],) for key in keys}, frozenset(), keys)
+        name_of = known.name_by_key
+        return cls(EnvironFacts(environ), {name_of[key]: (environ[key],) for key in keys}, _NO_NAMES, keys)
 
     @classmethod
     def from_scope(cls, scope: Mapping[str, Any], known: HeaderNames) -> Self:
@@ -37,20 +41,21 @@ class Connection:
     def from_headers(cls, headers: Iterable[tuple[bytes, bytes]], known: HeaderNames, server: ServerFacts) -> Self:
         """Read raw header pairs, names in any case."""
         fields: dict[str, tuple[str, ...]] = {}
-        aliases: set[str] = set()
-        received: set[str] = set()
         spelling_of = known.spelling
-        for raw_name, raw_value in headers:
-            spelling = spelling_of(raw_name)
-            if spelling is None:
-                continue
-            received.add(raw_name.decode("latin-1"))
-            name, exact = spelling
+        found = [
+            (raw_name.decode("latin-1"), spelling, raw_value)
+            for raw_name, raw_value in headers
+            if (spelling := spelling_of(raw_name)) is not None
+        ]
+        for _received, (name, exact), raw_value in found:
             if exact:
                 fields[name] = (*fields.get(name, ()), raw_value.decode("latin-1"))
-            else:
-                aliases.add(name)
-        return cls(server, fields, frozenset(aliases), frozenset(received))
+        return cls(
+            server,
+            fields,
+            frozenset(name for _received, (name, exact), _value in found if not exact) if found else _NO_NAMES,
+            frozenset(received for received, _spelling, _value in found) if found else _NO_NAMES,
+        )
 
     def one(self, name: str) -> str | None:
         """Return the only value of a field without blanks around it, None if absent; raise if it came twice."""

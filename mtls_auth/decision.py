@@ -1,9 +1,13 @@
 """What came out: one of three values, to be matched in full."""
 
+import logging
 from dataclasses import dataclass
+from typing import Self
 
-from mtls_auth.errors import Reason
+from mtls_auth.errors import CertificateRejected, Reason
 from mtls_auth.identity import Identity
+
+logger = logging.getLogger("mtls_auth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,21 @@ class Denied:
     reason: Reason
     detail: str = ""
     identity: Identity | None = None
+
+    @classmethod
+    def because(cls, rejected: CertificateRejected, identity: Identity | None = None) -> Self:
+        """Turn a rejection into a denial, and log it: reason, detail and fingerprint, never a header or a PEM."""
+        logger.warning(
+            "client certificate refused: %s (%s) %s",
+            rejected.reason.value,
+            rejected.detail,
+            identity or "",
+            extra={
+                "reason": rejected.reason.value,
+                "fingerprint_sha256": identity.fingerprint_sha256 if identity else None,
+            },
+        )
+        return cls(rejected.reason, rejected.detail, identity)
 
 
 Decision = Anonymous | Authenticated | Denied

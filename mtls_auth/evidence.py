@@ -24,7 +24,8 @@ class Assurance(StrEnum):
     """This application checked the issuer's signature alone (X.509 v1 and the like)."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: one is built on every request, and freezing would triple its cost.
+@dataclass(slots=True)
 class Evidence:
     """Received certificates in the source's encoding, leaf first, and the way to decode them.
 

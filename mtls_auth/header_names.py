@@ -21,7 +21,7 @@ class HeaderNames:
     def __init__(self, names: Iterable[str]) -> None:
         self.names = frozenset(names)
         self.environ_keys = frozenset(environ_key(name) for name in self.names)
-        self._by_key = {environ_key(name): name for name in self.names}
+        self.name_by_key = {environ_key(name): name for name in self.names}
         self._by_folded = {_fold(name.encode()): name for name in self.names}
         # Names are the client's choice: the cache is bounded, and a miss costs one regular expression.
         self.spelling = lru_cache(maxsize=1024)(self._spelling)
@@ -29,10 +29,6 @@ class HeaderNames:
     def in_environ(self, environ: Iterable[str]) -> frozenset[str]:
         """Return the environ keys that are known. A WSGI server has folded the spellings already."""
         return self.environ_keys.intersection(environ)
-
-    def name_of(self, key: str) -> str:
-        """Return the canonical name behind an environ key."""
-        return self._by_key[key]
 
     def _spelling(self, name: bytes) -> Spelling | None:
         canonical = self._by_folded.get(_fold(name))

@@ -1,7 +1,6 @@
 """Who may speak for a client: the trusted proxies, by network and by named Unix socket."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Self
@@ -30,12 +29,14 @@ class Peer(str):
         return cls(f"unix:{sockname}") if isinstance(sockname, str) and sockname else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedProxies:
     """The peers that are believed: IP networks and Unix sockets by path, as `parse` reads them."""
 
-    networks: tuple[IPv4Network | IPv6Network, ...] = ()
-    unix_sockets: frozenset[str] = frozenset()
+    def __init__(self, networks: Iterable[IPv4Network | IPv6Network], unix_sockets: Iterable[str] = ()) -> None:
+        self.networks = tuple(networks)
+        self.unix_sockets = frozenset(unix_sockets)
+        # Peers are few; the cache is bounded all the same, since anybody can be one.
+        self._trusts = lru_cache(maxsize=4096)(self._decide)
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Self:
@@ -60,10 +61,25 @@ class TrustedProxies:
             problems.append("no trusted proxy is named: list the networks or Unix sockets of your proxy")
         if problems:
             raise ConfigurationError(*problems)
-        return cls(networks=tuple(networks), unix_sockets=frozenset(unix_sockets))
+        return cls(networks, unix_sockets)
 
-    def __contains__(self, peer: object) -> bool:
-        return isinstance(peer, str) and _is_trusted(self, peer)
+    def __contains__(self, peer: str | None) -> bool:
+        return peer is not None and self._trusts(peer)
+
+    def __repr__(self) -> str:
+        return f"TrustedProxies.parse({[*map(str, self.networks), *sorted(self.unix_sockets)]})"
+
+    def _decide(self, peer: str) -> bool:
+        if peer.startswith("unix:"):
+            return peer in self.unix_sockets
+        try:
+            address: IPv4Address | IPv6Address = ip_address(peer)
+        except ValueError:
+            return False
+        # A dual-stack listener reports an IPv4 peer as ::ffff:192.0.2.7.
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self.networks)
 
 
 def _socket_path(entry: str) -> str:
@@ -78,17 +94,3 @@ def _network(entry: str) -> IPv4Network | IPv6Network:
     if network.prefixlen == 0:
         raise ValueError("this is the whole Internet: name the networks of your proxy")
     return network
-
-
-@lru_cache(maxsize=4096)
-def _is_trusted(proxies: TrustedProxies, peer: str) -> bool:
-    if peer.startswith("unix:"):
-        return peer in proxies.unix_sockets
-    try:
-        address: IPv4Address | IPv6Address = ip_address(peer)
-    except ValueError:
-        return False
-    # A dual-stack listener reports an IPv4 peer as ::ffff:192.0.2.7.
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in proxies.networks)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Assurance
 from mtls_auth.identity import Identity
@@ -28,6 +29,20 @@ class Policy:
         """Raise `not_allowed`, naming the predicate that failed, unless *identity* is admitted."""
         if not self.allows(identity):
             raise CertificateRejected(Reason.NOT_ALLOWED, f"refused by {self!r}")
+
+    def decide(self, decision: Decision) -> Denied | Identity:
+        """Apply the policy to a decision: the identity that it admits, or why nobody is admitted."""
+        match decision:
+            case Denied():
+                return decision
+            case Anonymous():
+                return Denied.because(CertificateRejected(Reason.CERTIFICATE_REQUIRED))
+            case Authenticated(identity=identity):
+                try:
+                    self.check(identity)
+                except CertificateRejected as rejected:
+                    return Denied.because(rejected, identity)
+                return identity
 
     def __and__(self, other: "Policy") -> "AllOf":
         return AllOf(self, other)

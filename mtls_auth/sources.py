@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mtls_auth import codecs
 from mtls_auth.connection import Connection
-from mtls_auth.dialects import Dialect
+from mtls_auth.dialects import Dialect, Verdict
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Assurance, Evidence, Raw
 from mtls_auth.peers import TrustedProxies
@@ -81,10 +81,10 @@ class Forwarded:
         if not self.believes(connection):
             return None
         dialect = self.dialect
-        if not connection.aliases.isdisjoint(dialect.headers):
+        if connection.aliases and not connection.aliases.isdisjoint(dialect.headers):
             raise CertificateRejected(Reason.AMBIGUOUS_HEADER, "a certificate field came in two spellings")
         leaf = connection.one(dialect.leaf) or None
-        if dialect.verdict is not None and not self._check_verdict(connection, leaf):
+        if dialect.verdict is not None and not _check_verdict(dialect.verdict, connection, leaf):
             return None
         chain = connection.fields.get(dialect.chain, ()) if dialect.chain else ()
         if leaf is None:
@@ -95,28 +95,28 @@ class Forwarded:
             raise CertificateRejected(Reason.OVERSIZED_HEADER, "the certificate fields are too long")
         return Evidence(dialect.name, (leaf, *chain), self._vouched(), dialect.decode_raw)
 
-    def _check_verdict(self, connection: Connection, leaf: str | None) -> bool:
-        """Whether the proxy verified a certificate; raise where verdict and certificate do not agree."""
-        rule = self.dialect.verdict
-        verdict = connection.one(rule.header) if rule is not None else None
-        if rule is None or verdict in rule.success:
-            if leaf is None:
-                raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "verified, but no certificate came")
-            return True
-        if verdict is None or verdict in rule.absent:
-            if leaf is None:
-                return False
-            if verdict is None:
-                raise CertificateRejected(Reason.UNVERIFIED, f"a certificate came without {rule.header}")
-            raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "a certificate came with the verdict for none")
-        if "," in verdict:
-            raise CertificateRejected(Reason.AMBIGUOUS_HEADER, f"{rule.header} came more than once")
-        raise CertificateRejected(Reason.PROXY_REJECTED, "the proxy did not verify the certificate")
-
     def _vouched(self) -> Assurance | None:
         if self.dialect.verdict is not None:
             return Assurance.PROXY_VERDICT
         return Assurance.PROXY_PRESENCE if self.proxy_verifies else None
+
+
+def _check_verdict(rule: Verdict, connection: Connection, leaf: str | None) -> bool:
+    """Whether the proxy verified a certificate; raise where verdict and certificate do not agree."""
+    verdict = connection.one(rule.header)
+    if verdict in rule.success:
+        if leaf is None:
+            raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "verified, but no certificate came")
+        return True
+    if verdict is None or verdict in rule.absent:
+        if leaf is None:
+            return False
+        if verdict is None:
+            raise CertificateRejected(Reason.UNVERIFIED, f"a certificate came without {rule.header}")
+        raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "a certificate came with the verdict for none")
+    if "," in verdict:
+        raise CertificateRejected(Reason.AMBIGUOUS_HEADER, f"{rule.header} came more than once")
+    raise CertificateRejected(Reason.PROXY_REJECTED, "the proxy did not verify the certificate")
 
 
 @dataclass(frozen=True, slots=True)

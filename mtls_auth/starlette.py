@@ -18,7 +18,6 @@ from starlette.websockets import WebSocket
 
 from mtls_auth.asgi import DECISION_KEY, POLICY_VIOLATION
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
-from mtls_auth.errors import CertificateRejected, Reason
 from mtls_auth.identity import Identity
 from mtls_auth.policy import AnyVerifiedCertificate, Policy
 
@@ -74,23 +73,12 @@ class RequireClientCertificate:
         self.policy = policy or AnyVerifiedCertificate()
 
     def __call__(self, request: HTTPConnection) -> Identity:
-        try:
-            match decision(request):
-                case Authenticated(identity=identity):
-                    self.policy.check(identity)
-                    return identity
-                case Denied(reason=reason):
-                    raise CertificateRejected(reason)
-                case Anonymous():
-                    raise CertificateRejected(Reason.CERTIFICATE_REQUIRED)
-        except CertificateRejected as rejected:
-            raise _refusal(request, rejected.reason) from rejected
-
-
-def _refusal(request: HTTPConnection, reason: Reason) -> HTTPException | WebSocketException:
-    if isinstance(request, WebSocket):
-        return WebSocketException(POLICY_VIOLATION, reason.value)
-    return HTTPException(reason.status, reason.value)
+        found = self.policy.decide(decision(request))
+        if isinstance(found, Identity):
+            return found
+        if isinstance(request, WebSocket):
+            raise WebSocketException(POLICY_VIOLATION, found.reason.value)
+        raise HTTPException(found.reason.status, found.reason.value)
 
 
 def client_certificate_required(

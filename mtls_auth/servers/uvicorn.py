@@ -4,7 +4,6 @@ WebSocket protocols need no option: the HTTP protocol hands its upgrades to a cl
 `loaded_app` contains uvicorn's `ProxyHeadersMiddleware`, the peer recorded here is the one before any rewriting.
 """
 
-import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +21,17 @@ else:
 class _WithClientCertificate(_Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        websocket = getattr(self, "ws_protocol_class", None)
+        websocket: Any = getattr(self, "ws_protocol_class", None)
         if websocket is not None:
-            self.ws_protocol_class = with_client_certificate(websocket)  # type: ignore[arg-type]  # mypy: a Protocol is hashable
+            self.ws_protocol_class = with_client_certificate(websocket)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # per class
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app = ConnectionApp(self.app, transport)
 
 
 @cache
-def with_client_certificate(protocol: type[Any]) -> type[Any]:
+def with_client_certificate(protocol: Any) -> Any:
     """Derive a class from one of uvicorn's protocol classes that adds the TLS extension and the peer."""
     if issubclass(protocol, _WithClientCertificate):
         return protocol

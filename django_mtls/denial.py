@@ -1,0 +1,34 @@
+"""How a denial is answered: the signal, and the operator's view or a plain page."""
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.utils.cache import add_never_cache_headers
+
+from django_mtls.conf import get_settings
+from django_mtls.signals import certificate_denied
+from mtls_auth import Denied
+
+
+def refuse(request: HttpRequest, denied: Denied) -> HttpResponseBase:
+    """Send `certificate_denied` and answer with `DENIED_VIEW`."""
+    certificate_denied.send(
+        sender=Denied,
+        request=request,
+        reason=denied.reason,
+        detail=denied.detail,
+        fingerprint_sha256=denied.identity.fingerprint_sha256 if denied.identity else None,
+    )
+    return (get_settings().denied_view or answer_denied)(request, denied)
+
+
+def answer_denied(request: HttpRequest, denied: Denied) -> HttpResponse:
+    """Answer with the reason's status: a page for browsers, `{"reason": …}` for everybody else."""
+    status = denied.reason.status
+    if request.accepts("text/html") and "text/html" in request.headers.get("Accept", ""):
+        page = render_to_string("django_mtls/denied.html", {"denied": denied, "request": request})
+        response = HttpResponse(page, status=status)
+    else:
+        response = JsonResponse({"reason": denied.reason}, status=status)
+    add_never_cache_headers(response)
+    return response
