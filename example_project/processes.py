@@ -1,0 +1,81 @@
+"""Child processes that live exactly as long as this one wants."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+from example_project.site import CannotStart
+
+_PATIENCE = 30.0
+
+
+class Processes:
+    """Starts commands, each in a process group of its own, and stops them all."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = {**os.environ, **environment}
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, command: list[str], ready: int | Path) -> None:
+        """Start *command* and wait until it accepts connections on a loopback port or a Unix socket."""
+        process = subprocess.Popen(command, env=self._environment, start_new_session=True)
+        self._running.append(process)
+        deadline = time.monotonic() + _PATIENCE
+        while not _accepts(ready):
+            if process.poll() is not None:
+                raise CannotStart(f"{Path(command[0]).name} stopped with status {process.returncode}: see above.")
+            if time.monotonic() > deadline:
+                raise CannotStart(f"{' '.join(command[:3])} does not answer after {_PATIENCE:.0f} seconds: see above.")
+            time.sleep(0.05)
+
+    def wait(self) -> None:
+        """Return when one of the processes has ended."""
+        while all(process.poll() is None for process in self._running):
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Ask every process group to end, the last started first; end those that do not."""
+        for process in reversed(self._running):
+            _signal_group(process, signal.SIGTERM)
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                _signal_group(process, signal.SIGKILL)
+                process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _accepts(place: int | Path) -> bool:
+    family = socket.AF_INET if isinstance(place, int) else socket.AF_UNIX
+    with socket.socket(family) as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", place) if isinstance(place, int) else str(place)) == 0
+
+
+def check_port(port: int) -> None:
+    """Raise `CannotStart` if another program listens on the loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise CannotStart(f"Port {port} cannot be used ({error}): choose another with --port.") from error
+
+
+def interrupt_on_terminate() -> None:
+    """Make SIGTERM the KeyboardInterrupt of Ctrl-C: whoever stops this process stops its children too."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
