@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.contrib import auth
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
@@ -71,11 +72,11 @@ class CertificateLoginMiddleware(_Middleware):
         return self.get_response(request)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        # Without a session nothing here touches a database; the hot path stays on the event loop.
-        if get_settings().session is None:
-            self.log_in(request)
-        else:
+        # Without a session nothing here touches a database: the hot path stays on the event loop.
+        if _uses_session(request):
             await sync_to_async(self.log_in)(request)
+        else:
+            self.log_in(request)
         response: HttpResponseBase = await self.get_response(request)
         return response
 
@@ -89,14 +90,31 @@ class CertificateLoginMiddleware(_Middleware):
         user = enrollment.user if isinstance(enrollment, Enrollment) else None
         if get_settings().session is not None:
             _bind_session(request, user)
+        elif user is not None and _uses_session(request):
+            _end_session_of_another(request, user)
         if user is not None:
             _set_user(request, user)
+
+
+def _uses_session(request: HttpRequest) -> bool:
+    return get_settings().session is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
 def _set_user(request: Any, user: Any) -> None:
     user.backend = BACKEND
     request.user = user
     request._cached_user = request._acached_user = user  # what `auth.get_user` and `request.auser` return
+
+
+def _end_session_of_another(request: Any, user: Any) -> None:
+    """Keep what one user's session holds from the user that the certificate names."""
+    session = getattr(request, "session", None)
+    if session is not None and session.get(auth.SESSION_KEY, _key_of(user)) != _key_of(user):
+        session.flush()
+
+
+def _key_of(user: Any) -> str:
+    return str(user._meta.pk.value_to_string(user))  # as auth.login() writes it
 
 
 def _bind_session(request: Any, user: Any) -> None:
@@ -108,7 +126,7 @@ def _bind_session(request: Any, user: Any) -> None:
             auth.logout(request)
         return
     fingerprint = request.client_certificate.fingerprint_sha256
-    same_user = session.get(auth.SESSION_KEY) == user._meta.pk.value_to_string(user)
+    same_user = session.get(auth.SESSION_KEY) == _key_of(user)
     if bound == fingerprint and same_user:
         return
     if bound is not None and get_settings().session == "user" and same_user:

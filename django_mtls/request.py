@@ -19,13 +19,12 @@ def take_connection(request: HttpRequest, known: HeaderNames) -> Connection:
     """
     if isinstance(request, ASGIRequest):
         connection = Connection.from_scope(request.scope, known)
-        if connection.received:
-            request.scope = {**request.scope, "headers": without(request.scope, connection)}
-            keys = known.in_environ(request.META)
+        request.scope = {**request.scope, "headers": without(request.scope, connection)}
+        keys = known.in_environ(request.META)
     else:
         connection = Connection.from_environ(request.META, known)
         keys = connection.received
-    if connection.received:
+    if keys:
         for key in keys:
             del request.META[key]
         request.__dict__.pop("headers", None)  # built from META, if anybody asked already

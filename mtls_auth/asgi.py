@@ -63,11 +63,12 @@ async def authenticate(authenticator: Authenticator, connection: Connection, run
 
 
 def without(scope: Mapping[str, Any], connection: Connection) -> list[tuple[bytes, bytes]]:
-    """Return the scope's headers without those of known dialects."""
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if not connection.received:
-        return headers
-    return [header for header in headers if header[0].decode("latin-1") not in connection.received]
+    """Return a new list of the scope's headers without those of known dialects.
+
+    Always a new one: uvicorn with httptools appends the trailers of a request to the list that it handed out.
+    """
+    received = connection.received
+    return [header for header in scope["headers"] if not received or header[0].decode("latin-1") not in received]
 
 
 async def answer_denied(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,7 +1,9 @@
 """Where evidence is read from: exactly the place that the operator named, and no other."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from mtls_auth import codecs
@@ -10,6 +12,8 @@ from mtls_auth.dialects import Dialect, Verdict
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Assurance, Evidence, Raw
 from mtls_auth.peers import TrustedProxies
+
+logger = logging.getLogger("mtls_auth")
 
 MAX_LEAF_CHARACTERS = 16 * 1024
 MAX_CHAIN_CHARACTERS = 64 * 1024
@@ -73,7 +77,10 @@ class Forwarded:
         peer = connection.server.peer()
         if peer is not None:
             return peer in self.proxies
-        return self.server_address_is_peer and connection.server.stated_address() in self.proxies
+        if self.server_address_is_peer:
+            return connection.server.stated_address() in self.proxies
+        _report_hidden_peer()
+        return False
 
     def read(self, connection: Connection) -> Evidence | None:
         if not connection.fields and not connection.aliases:
@@ -99,6 +106,16 @@ class Forwarded:
         if self.dialect.verdict is not None:
             return Assurance.PROXY_VERDICT
         return Assurance.PROXY_PRESENCE if self.proxy_verifies else None
+
+
+@cache
+def _report_hidden_peer() -> None:
+    """Say once a process why nobody is ever believed here."""
+    logger.error(
+        "certificate headers came, and are ignored: this server does not tell the transport peer. Use gunicorn, or "
+        "uvicorn with --http mtls_auth.servers.uvicorn:HTTPProtocol; or, if nothing rewrites REMOTE_ADDR or the "
+        "scope's client, say so with server_address_is_peer"
+    )
 
 
 def _check_verdict(rule: Verdict, connection: Connection, leaf: str | None) -> bool:
