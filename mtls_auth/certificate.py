@@ -8,7 +8,7 @@ nothing about who issued it; `verification` does.
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from warnings import catch_warnings, simplefilter
+from warnings import catch_warnings, filterwarnings, simplefilter
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -35,6 +35,10 @@ _PARSER_ERRORS = (
     UnsupportedAlgorithm,
     Warning,
 )
+
+
+# cryptography complains of names and serial numbers on standard error, where any client could fill the log.
+filterwarnings("ignore", module=r"mtls_auth\.certificate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,10 @@ class Dialect:
                 raise ConfigurationError(f"header name {name!r}: use letters, digits and hyphens only")
             lowered = name.lower()
             changes[field] = replace(self.verdict, header=lowered) if field == "verdict" and self.verdict else lowered
-        return replace(self, **changes)  # type: ignore[arg-type]  # each change has its field's type
+        renamed = replace(self, **changes)  # type: ignore[arg-type]  # each change has its field's type
+        if len(set(renamed.headers)) < len(renamed.headers):
+            raise ConfigurationError(f"dialect {self.name} would read one header as two facts: name different ones")
+        return renamed
 
     def decode_raw(self, raw: Raw) -> tuple[bytes, ...]:
         """Decode received field values, the leaf's first and then the chain's, to DER."""

@@ -7,21 +7,20 @@ accident what a client wrote.
 from mtls_auth.dialects import BUILTIN, Dialect
 from mtls_auth.header_names import HeaderNames
 
-# Written by terminators and tutorials beside, or instead of, what the rows of `dialects` read.
-OTHER_HEADERS = """
-    ssl-client-cert ssl-client-cert-chain-0 ssl-client-cert-chain-1 ssl-client-verify ssl-client-subject
-    ssl-client-subject-dn ssl-client-issuer-dn ssl-client-s-dn ssl-client-i-dn ssl-client-s-dn-cn
-    ssl-client-serial ssl-client-fingerprint
-    x-ssl-cert x-ssl-client-der x-ssl-client-verified x-ssl-client-used x-ssl-client-dn x-ssl-client-cn
-    x-ssl-client-s-dn x-ssl-client-i-dn x-ssl-client-subject-dn x-ssl-client-issuer-dn x-ssl-client-sha1
-    x-ssl-client-serial x-ssl-client-fingerprint x-ssl-client-notbefore x-ssl-client-notafter x-ssl-client-san
-    x-ssl-client-cert-chain x-ssl-issuer x-ssl-user-dn x-ssl-authenticated
-    x-client-cert x-client-cert-chain x-client-verify x-client-certificate x-client-cert-present
-    x-client-cert-chain-verified x-client-cert-error x-client-cert-hash x-client-cert-fingerprint
-    x-client-cert-serial x-client-cert-serial-number x-client-cert-spiffe x-client-cert-uri-sans
-    x-client-cert-dnsname-sans x-client-cert-subject-dn x-client-cert-issuer-dn
-    x-client-cert-valid-not-before x-client-cert-valid-not-after x-client-cert-leaf
-    x-client-subject x-client-issuer x-client-serial x-client-fingerprint x-client-dn
+# Terminators and tutorials name one fact in many ways: every prefix with every fact.
+_PREFIXES = ("ssl-client-", "x-ssl-client-", "x-ssl-", "x-client-", "x-client-cert-")
+_FACTS = """
+    authority b64cert b64cert-chain-0 ca ca-err cea cert cert-chain cert-chain-0 cert-chain-1 cert-der certificate
+    chain chain-0 chain-verified cn conn der dn dn-2253 dnsname-sans error fingerprint hash has-crt i-dn i-dn-cn
+    i-dn-legacy issuer issuer-dn leaf m-serial m-version not-after not-before notafter notbefore pem present
+    public-key s-dn s-dn-cn s-dn-legacy san san-dns san-email san-uri serial serial-number sess sha1 sha256 spiffe
+    subject subject-cn subject-dn uri-san uri-sans used user-dn v-end v-remain v-start valid-not-after
+    valid-not-before verified verify version
+""".split()
+
+# Names of one product each.
+_SINGLE = """
+    x-client-cert x-ssl-issuer x-ssl-authenticated
     x-forwarded-client-cert x-forwarded-tls-client-cert x-forwarded-tls-client-cert-info
     x-forwarded-clientcert x-forwarded-clientcert-subjectdn x-forwarded-clientcert-issuerdn
     x-forwarded-clientcert-fingerprint x-forwarded-clientcert-clientverify x-forwarded-clientcert-serialnumber
@@ -30,10 +29,13 @@ OTHER_HEADERS = """
     x-amzn-mtls-clientcert-issuer x-amzn-mtls-clientcert-serial-number x-amzn-mtls-clientcert-validity
     cloudfront-viewer-cert-pem cloudfront-viewer-cert-sha256 cloudfront-viewer-cert-serial-number
     cloudfront-viewer-cert-issuer cloudfront-viewer-cert-subject cloudfront-viewer-cert-present
+    cloudfront-viewer-cert-validity
     cf-client-cert-der-base64 cf-client-cert-sha256 cf-client-cert-issuer-dn cf-client-cert-subject-dn
     x-arr-clientcert x-ms-client-cert x-client-certificate-verification x-client-certificate-issuer
     l5d-client-id x-remote-user-dn
 """.split()
+
+OTHER_HEADERS = frozenset({*_SINGLE, *(prefix + fact for prefix in _PREFIXES for fact in _FACTS)})
 
 
 def known_headers(*configured: Dialect) -> HeaderNames:

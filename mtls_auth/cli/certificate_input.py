@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from mtls_auth.certificate_files import certificates_in
 from mtls_auth.errors import CertificateRejected, Reason
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# RFC 7468 §3: the boundary has the line for itself. Other text may stand around the blocks.
-_BEGIN = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?$", re.MULTILINE)
+# RFC 7468 §3: the boundary has the line for itself, but for a byte order mark. Text may stand around the blocks.
+_BEGIN = re.compile(rb"^(?:\xef\xbb\xbf)?-----BEGIN ([A-Z0-9 ]+)-----[ \t]*\r?$", re.MULTILINE)
 _CERTIFICATE_LABELS = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE", b"PKCS7", b"CMS"})
 
 
@@ -34,12 +33,10 @@ class CertificateInput:
     @classmethod
     def read(cls, data: bytes) -> "CertificateInput":
         """Split PEM, DER or PKCS#7. Never raises; does not look into the certificates."""
-        if is_der(data):
-            # Before any search for PEM: a certificate may carry a PEM block as text.
-            found = _from_der(data)
-            return cls(found, any(_is_key(item) for item in found))
-        has_private_key = b"PRIVATE KEY-----" in data
-        found = tuple(_from_pem(data.removeprefix(_BYTE_ORDER_MARK)))
+        # A certificate may carry a PEM block as text: bytes that are DER are not searched for PEM.
+        found = _from_bytes(data) if is_der(data) or b"-----BEGIN" not in data else tuple(_from_pem(data))
+        # In whatever text: nobody should find a key here that this did not tell of.
+        has_private_key = b"PRIVATE KEY-----" in data or any(_is_key(item) for item in found)
         return cls(found or (Found(None, _nothing(data, has_private_key)),), has_private_key)
 
 
@@ -48,13 +45,15 @@ def is_der(data: bytes) -> bool:
     return len(data) > 1 and data[0] == 0x30 and (0x80 <= data[1] <= 0x84 or data[1] == len(data) - 2)
 
 
-def _from_der(data: bytes) -> tuple[Found, ...]:
+def _from_bytes(data: bytes) -> tuple[Found, ...]:
     if b"-----BEGIN" in data:  # `certificates_in` would take it for PEM
         return (Found(data),)
     try:
-        return tuple(Found(der) for der in certificates_in(data))
+        return tuple(Found(der) for der in certificates_in(data) if is_der(der))
     except CertificateRejected as rejected:
-        return (Found(None if rejected.reason is Reason.PRIVATE_KEY else data, rejected),)
+        if rejected.reason is Reason.PRIVATE_KEY:
+            return (Found(None, rejected),)
+        return (Found(data, rejected),) if is_der(data) else ()
 
 
 def _from_pem(data: bytes) -> Iterator[Found]:
@@ -72,7 +71,7 @@ def _from_pem(data: bytes) -> Iterator[Found]:
         try:
             yield from (Found(der) for der in certificates_in(block + end))
         except CertificateRejected as rejected:
-            yield Found(None, _malformed(rejected.detail))
+            yield Found(None, rejected)
 
 
 def _nothing(data: bytes, has_private_key: bool) -> CertificateRejected:

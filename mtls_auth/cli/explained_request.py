@@ -92,14 +92,12 @@ class ExplainedRequest:
             yield "certificate", str(identity)
             yield "SHA-256", identity.fingerprint_sha256
             yield "vouched for", identity.assurance.value
-        match self.decision:
-            case Authenticated():
-                yield "decision", "authenticated"
-            case Anonymous():
-                yield "decision", f"anonymous: {self.detail}"
-            case Denied(reason):
-                yield "decision", f"denied with HTTP {reason.status}, {reason.value}: {self.detail}"
-                yield "what to do", next_step(reason)
+        decision = self.decision
+        if isinstance(decision, Denied):
+            yield "decision", f"denied with HTTP {decision.reason.status}, {decision.reason.value}: {self.detail}"
+            yield "what to do", next_step(decision.reason)
+        else:
+            yield "decision", f"{self.verdict}: {self.detail}" if self.detail else self.verdict
 
 
 def _steps(connection: Connection, peer: Peer, source: Forwarded) -> Iterator[tuple[str, str]]:
@@ -112,13 +110,9 @@ def _steps(connection: Connection, peer: Peer, source: Forwarded) -> Iterator[tu
 
 
 def _detail(decision: Decision, connection: Connection, peer: Peer, source: Forwarded) -> str:
-    match decision:
-        case Denied():
-            return decision.detail
-        case Authenticated():
-            return ""
-        case Anonymous():
-            return _why_anonymous(connection, peer, source)
+    if isinstance(decision, Anonymous):
+        return _why_anonymous(connection, peer, source)
+    return decision.detail if isinstance(decision, Denied) else ""
 
 
 def _why_anonymous(connection: Connection, peer: Peer, source: Forwarded) -> str:

@@ -4,9 +4,10 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mtls_auth.authenticator import utc_now
 from mtls_auth.cli.certificate_input import CertificateInput
 from mtls_auth.cli.certificate_report import CertificateReport
 from mtls_auth.cli.certificate_text import certificate_text
@@ -35,7 +36,7 @@ def add_parser(subcommands: "_SubParsersAction[argparse.ArgumentParser]") -> Non
 
 def run(options: argparse.Namespace) -> int:
     """Print all reports; return 2 if a file could not be opened."""
-    status, now, blank_line = 0, datetime.now(UTC), False
+    status, now, blank_line = 0, utc_now(), False
     for name in options.files:
         try:
             for report in _reports(name, now):

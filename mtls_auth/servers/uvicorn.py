@@ -38,11 +38,12 @@ def with_client_certificate(protocol: Any) -> Any:
     return type(protocol.__name__, (_WithClientCertificate, protocol), {})
 
 
-HTTPProtocol = with_client_certificate(AutoHTTPProtocol)
+_auto: Any = AutoHTTPProtocol
+HTTPProtocol = with_client_certificate(_auto)
 H11Protocol = with_client_certificate(PlainH11Protocol)
 
 
-def __getattr__(name: str) -> type:
+def __getattr__(name: str) -> Any:
     if name == "HttpToolsProtocol":  # only where httptools is installed
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as PlainHttpToolsProtocol
 
