@@ -51,7 +51,8 @@ class Processes:
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    # macOS says PermissionError of a group whose last process has just ended.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 

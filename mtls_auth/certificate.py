@@ -8,6 +8,7 @@ nothing about who issued it; `verification` does.
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 from warnings import catch_warnings, filterwarnings, simplefilter
 
 from cryptography import x509
@@ -182,23 +183,24 @@ _NO_NAMES = AlternativeNames()
 def _read_extensions(
     parsed: x509.Certificate, version: int
 ) -> tuple[AlternativeNames, x509.KeyUsage | None, frozenset[str] | None, bool]:
-    names, key_usage, extended_key_usage, is_ca = _NO_NAMES, None, None, False
+    found: dict[type, Any] = {}
     for extension in parsed.extensions:
-        if version == 1:
-            raise _malformed("is X.509 v1 and has extensions")
-        match extension.value:
-            case x509.SubjectAlternativeName():
-                names = AlternativeNames.read(extension.value)
-            case x509.KeyUsage():
-                key_usage = extension.value
-            case x509.ExtendedKeyUsage():
-                extended_key_usage = frozenset(oid.dotted_string for oid in extension.value)
-            case x509.BasicConstraints():
-                is_ca = extension.value.ca
-            case x509.UnrecognizedExtension() if extension.critical:
-                # RFC 5280 §4.2: a system must reject a critical extension that it does not recognise.
-                raise _malformed(f"has an unknown critical extension {extension.oid.dotted_string}")
-    return names, key_usage, extended_key_usage, is_ca
+        value = extension.value
+        found[type(value)] = value
+        if extension.critical and type(value) is x509.UnrecognizedExtension:
+            # RFC 5280 §4.2: a system must reject a critical extension that it does not recognise.
+            raise _malformed(f"has an unknown critical extension {extension.oid.dotted_string}")
+    if found and version == 1:
+        raise _malformed("is X.509 v1 and has extensions")
+    names = found.get(x509.SubjectAlternativeName)
+    extended_key_usage = found.get(x509.ExtendedKeyUsage)
+    basic_constraints = found.get(x509.BasicConstraints)
+    return (
+        _NO_NAMES if names is None else AlternativeNames.read(names),
+        found.get(x509.KeyUsage),
+        None if extended_key_usage is None else frozenset(oid.dotted_string for oid in extended_key_usage),
+        basic_constraints is not None and basic_constraints.ca,
+    )
 
 
 def _read_key(parsed: x509.Certificate) -> tuple[str, int]:
