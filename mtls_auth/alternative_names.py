@@ -59,8 +59,8 @@ def _read(name: x509.GeneralName) -> tuple[str, str]:
         case x509.DNSName():
             return "dns", check_dns_name(name.value)
         case x509.UniformResourceIdentifier():
-            uri = check_uri(name.value)
-            return "uri", check_spiffe_id(uri) if uri[:7].lower() == "spiffe:" else uri
+            uri = name.value
+            return "uri", check_spiffe_id(uri) if uri[:7].lower() == "spiffe:" else check_uri(uri)
         case x509.IPAddress():
             return "ip", str(name.value)
         case x509.OtherName() if name.type_id == UPN:

@@ -71,7 +71,9 @@ class Authenticator:
             if evidence is None:
                 return self._without_certificate()
             now = self.clock()
-            identity = self._cache.get(evidence) or self._verify(evidence, now)
+            identity = self._cache.get(evidence)
+            if identity is None or now > identity.verified.good_until:
+                identity = self._verify(evidence, now)  # a path that ended may have a successor
             identity.verified.check_validity(now)
             self.policy.check(identity)
         except CertificateRejected as rejected:

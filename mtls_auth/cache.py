@@ -26,6 +26,8 @@ class VerifiedCache:
         return self._entries.get((evidence.source, evidence.vouched, *evidence.raw))
 
     def put(self, evidence: Evidence, identity: Identity) -> None:
+        if self.max_entries <= 0:
+            return
         with self._lock:
             while len(self._entries) >= self.max_entries:
                 del self._entries[next(iter(self._entries))]

@@ -5,13 +5,16 @@ Adding a terminator: one constant here, one file under `tests/vectors/`, one rec
 nothing about its encoding: the operator names the dialect.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from mtls_auth import codecs
 from mtls_auth.errors import ConfigurationError
 from mtls_auth.evidence import Raw
+
+_HEADER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,27 +44,34 @@ class Dialect:
     @property
     def headers(self) -> tuple[str, ...]:
         """Every header that this row reads."""
-        return tuple(name for name in (self.leaf, self.chain, self.verdict.header if self.verdict else None) if name)
+        verdict = self.verdict.header if self.verdict is not None else None
+        return tuple(name for name in (self.leaf, self.chain, verdict) if name is not None)
+
+    def __post_init__(self) -> None:
+        for name in self.headers:
+            # Servers fold an underscore into the hyphen spelling or drop it; ASGI names are in lower case.
+            if not _HEADER_NAME.fullmatch(name):
+                raise ConfigurationError(
+                    f"dialect {self.name}, header name {name!r}: use letters, digits and hyphens only, in lower case"
+                )
+        if len(set(self.headers)) < len(self.headers):
+            raise ConfigurationError(f"dialect {self.name} would read one header as two facts: name different ones")
 
     def with_headers(self, **names: str) -> Self:
-        """Return the row with other header names: `leaf`, `chain`, `verdict`.
+        """Return the row with other header names, in any case: `leaf`, `chain`, `verdict`.
 
-        Raises `ConfigurationError` for a field that the dialect does not have, and for a name with an
-        underscore: servers fold it into the hyphen spelling or drop it.
+        Raises `ConfigurationError` for a field that the dialect does not have, and for a name with an underscore.
         """
-        changes: dict[str, str | Verdict] = {}
+        changes: dict[str, Any] = {}
         for field, name in names.items():
-            if getattr(self, field, None) is None or field not in {"leaf", "chain", "verdict"}:
-                fields = [field for field in ("leaf", "chain", "verdict") if getattr(self, field) is not None]
+            fields = [field for field in ("leaf", "chain", "verdict") if getattr(self, field) is not None]
+            if field not in fields:
                 raise ConfigurationError(f"dialect {self.name} has no field {field!r}; it has {', '.join(fields)}")
-            if "_" in name or not name.isascii() or not name.replace("-", "").isalnum():
-                raise ConfigurationError(f"header name {name!r}: use letters, digits and hyphens only")
-            lowered = name.lower()
-            changes[field] = replace(self.verdict, header=lowered) if field == "verdict" and self.verdict else lowered
-        renamed = replace(self, **changes)  # type: ignore[arg-type]  # each change has its field's type
-        if len(set(renamed.headers)) < len(renamed.headers):
-            raise ConfigurationError(f"dialect {self.name} would read one header as two facts: name different ones")
-        return renamed
+            if field == "verdict" and self.verdict is not None:
+                changes[field] = replace(self.verdict, header=name.lower())
+            else:
+                changes[field] = name.lower()
+        return replace(self, **changes)
 
     def decode_raw(self, raw: Raw) -> tuple[bytes, ...]:
         """Decode received field values, the leaf's first and then the chain's, to DER."""

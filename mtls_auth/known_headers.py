@@ -31,6 +31,12 @@ _SINGLE = """
     cloudfront-viewer-cert-issuer cloudfront-viewer-cert-subject cloudfront-viewer-cert-present
     cloudfront-viewer-cert-validity
     cf-client-cert-der-base64 cf-client-cert-sha256 cf-client-cert-issuer-dn cf-client-cert-subject-dn
+    cf-cert-presented cf-cert-verified cf-cert-revoked cf-cert-serial cf-cert-issuer-serial cf-cert-issuer-dn
+    cf-cert-issuer-dn-rfc2253 cf-cert-issuer-dn-legacy cf-cert-subject-dn cf-cert-subject-dn-rfc2253
+    cf-cert-subject-dn-legacy cf-cert-fingerprint-sha1 cf-cert-fingerprint-sha256 cf-cert-not-before
+    cf-cert-not-after cf-cert-ski cf-cert-issuer-ski
+    akamai-cc-der x-forwarded-ssl-client-cert x-forwarded-ssl-client-cert-infos wl-proxy-client-cert
+    tls-client-cert x-env-ssl-client-certificate x-common-name-ssl
     x-arr-clientcert x-ms-client-cert x-client-certificate-verification x-client-certificate-issuer
     l5d-client-id x-remote-user-dn
 """.split()

@@ -32,6 +32,8 @@ class ByFingerprint:
 
     def __init__(self, principals: Mapping[str, object]) -> None:
         self._principals = {normalize_fingerprint(key): value for key, value in principals.items()}
+        if len(self._principals) < len(principals):
+            raise ConfigurationError("a fingerprint is in the table twice, in two spellings: keep one of them")
 
     def recall(self, identity: Identity) -> object:
         principal = self._principals.get(identity.fingerprint_sha256)

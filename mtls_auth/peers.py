@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Self
+from typing import Any, Self
 
 from mtls_auth.errors import ConfigurationError
 
@@ -17,8 +17,19 @@ class Peer(str):
     __slots__ = ()
 
     @classmethod
+    def of(cls, socket: Any) -> Self | None:
+        """Ask an accepted socket; None where it says nothing, as when the client is gone."""
+        names = []
+        for ask in (socket.getpeername, socket.getsockname):
+            try:
+                names.append(ask())
+            except OSError:
+                names.append(None)
+        return cls.from_socket(*names)
+
+    @classmethod
     def from_socket(cls, peername: object, sockname: object) -> Self | None:
-        """Read `getpeername()` and `getsockname()`; None where they say nothing.
+        """Read what `getpeername()` and `getsockname()` returned; None where they say nothing.
 
         The peer of a Unix socket has no name of its own: the path that the server listens on stands for it.
         """

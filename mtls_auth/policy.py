@@ -66,7 +66,9 @@ class _Values(Policy):
     def __init__(self, *values: str) -> None:
         if not values:
             raise ConfigurationError(f"{type(self).__name__}() admits nobody: name at least one value")
-        object.__setattr__(self, "values", tuple(self.read(value) for value in values))
+        if wrong := [value for value in values if not isinstance(value, str)]:
+            raise ConfigurationError(f"{type(self).__name__}({wrong[0]!r}): give text")
+        object.__setattr__(self, "values", tuple(map(self.read, values)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(map(repr, self.values))})"
@@ -112,15 +114,25 @@ class IssuedBy(_Values):
     A name, not a key: whoever vouches for the certificate vouches for the issuer's signature too.
     """
 
+    names: tuple[x509.Name, ...]
+
+    def __init__(self, *values: str) -> None:
+        _Values.__init__(self, *values)
+        object.__setattr__(self, "names", tuple(map(_parse_name, self.values)))
+
     @staticmethod
     def read(value: str) -> str:
-        try:
-            return x509.Name.from_rfc4514_string(value).rfc4514_string()
-        except ValueError as error:
-            raise ConfigurationError(f"IssuedBy({value!r}): this is not a name in RFC 4514 form ({error})") from error
+        return _parse_name(value).rfc4514_string()
 
     def allows(self, identity: Identity) -> bool:
-        return identity.certificate.issuer.rfc4514_string() in self.values
+        return identity.certificate.issuer in self.names
+
+
+def _parse_name(text: str) -> x509.Name:
+    try:
+        return x509.Name.from_rfc4514_string(text)
+    except ValueError as error:
+        raise ConfigurationError(f"IssuedBy({text!r}): this is not a name in RFC 4514 form ({error})") from error
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -130,7 +142,10 @@ class AssuredBy(Policy):
     assurances: frozenset[Assurance]
 
     def __init__(self, *assurances: Assurance) -> None:
-        object.__setattr__(self, "assurances", frozenset(Assurance(assurance) for assurance in assurances))
+        known = {assurance.value for assurance in Assurance}
+        if not assurances or not known.issuperset(assurances):
+            raise ConfigurationError(f"AssuredBy(): name at least one of {', '.join(sorted(known))}, and no other")
+        object.__setattr__(self, "assurances", frozenset(map(Assurance, assurances)))
 
     def allows(self, identity: Identity) -> bool:
         return identity.assurance in self.assurances

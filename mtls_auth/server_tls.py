@@ -43,12 +43,7 @@ class EnvironFacts:
 
     def peer(self) -> Peer | None:
         socket = self._environ.get("gunicorn.socket")
-        if socket is None:
-            return None
-        try:
-            return Peer.from_socket(socket.getpeername(), socket.getsockname())
-        except OSError:  # the client is gone
-            return None
+        return None if socket is None else Peer.of(socket)
 
     def stated_address(self) -> str | None:
         return self._environ.get("REMOTE_ADDR")

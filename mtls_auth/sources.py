@@ -93,7 +93,8 @@ class Forwarded:
         leaf = connection.one(dialect.leaf) or None
         if dialect.verdict is not None and not _check_verdict(dialect.verdict, connection, leaf):
             return None
-        chain = connection.fields.get(dialect.chain, ()) if dialect.chain else ()
+        # An empty field is an empty list. RFC 8941 §4.2
+        chain = tuple(filter(str.strip, connection.fields.get(dialect.chain, ()))) if dialect.chain else ()
         if leaf is None:
             if chain:
                 raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "a chain came without a certificate")

@@ -41,7 +41,7 @@ def extensions_of(transport: Transport) -> dict[str, Any]:
     """Return the scope extensions that describe an accepted connection."""
     extensions: dict[str, Any] = {}
     sock = transport.get_extra_info("socket")
-    if sock is not None and (peer := Peer.from_socket(sock.getpeername(), sock.getsockname())) is not None:
+    if sock is not None and (peer := Peer.of(sock)) is not None:
         extensions[PEER_EXTENSION] = str(peer)
     ssl_object = transport.get_extra_info("ssl_object")
     if ssl_object is not None:
