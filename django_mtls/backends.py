@@ -6,6 +6,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 
+from django_mtls.conf import get_settings
 from django_mtls.directory import Enrollment
 from mtls_auth import Authenticated
 
@@ -26,3 +27,15 @@ class ClientCertificateBackend(ModelBackend):
                 return user
             case _:
                 return None
+
+    async def aauthenticate(  # type: ignore[override]  # as above
+        self, request: HttpRequest | None, **credentials: Any
+    ) -> AbstractBaseUser | None:
+        return self.authenticate(request, **credentials)
+
+    def get_user(self, user_id: Any) -> Any:
+        """Return the user of a session that a certificate began; nobody once `SESSION` is switched off."""
+        return None if get_settings().session is None else super().get_user(user_id)
+
+    async def aget_user(self, user_id: Any) -> Any:
+        return None if get_settings().session is None else await super().aget_user(user_id)

@@ -11,9 +11,11 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections, router
 
-from django_mtls.conf import get_settings, problems_of
+from django_mtls.conf import get_settings
 from django_mtls.middleware import BACKEND
 from django_mtls.models import EnrolledCertificate
+from django_mtls.problems import problems_of
+from mtls_auth import PathVerifier
 
 CERTIFICATE_MIDDLEWARE = "django_mtls.middleware.ClientCertificateMiddleware"
 LOGIN_MIDDLEWARE = "django_mtls.middleware.CertificateLoginMiddleware"
@@ -49,6 +51,11 @@ W002 = checks.Warning(
     "A trust anchor of MTLS_AUTH has expired or expires within 30 days.",
     hint="Add the CA's new certificate to TRUST_ANCHORS before the old one ends.",
     id="django_mtls.W002",
+)
+W003 = checks.Warning(
+    "A trust anchor of MTLS_AUTH cannot verify anybody: it is X.509 v1, or its key is too weak or of a kind unknown.",
+    hint="The log names it. Make the CA again: X.509 v3, CA:TRUE, RSA of 2048 bits or more, or P-256.",
+    id="django_mtls.W003",
 )
 W004 = checks.Warning(
     "Each request with a certificate opens a new PostgreSQL connection, which costs milliseconds.",
@@ -100,7 +107,7 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn of trust anchors that end soon: then nobody gets in."""
+    """Warn of trust anchors that end soon, or that verify nobody."""
     if not _is_valid():
         return []
     soon = datetime.now(UTC) + timedelta(days=30)
@@ -109,7 +116,12 @@ def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
         for file in get_settings().trust_anchors
         for anchor in x509.load_pem_x509_certificates(Path(file).read_bytes())
     ]
-    return [W002] if any(anchor.not_valid_after_utc < soon for anchor in anchors) else []
+    found: list[checks.CheckMessage] = []
+    if any(anchor.not_valid_after_utc < soon for anchor in anchors):
+        found.append(W002)
+    if anchors and PathVerifier(anchors).useless:
+        found.append(W003)
+    return found
 
 
 def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -121,7 +133,7 @@ def check_connections(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """Warn of a new database connection for each request."""
-    if not _is_valid() or get_settings().max_staleness is not None:
+    if not _is_valid() or get_settings().max_staleness:  # zero asks each time as well
         return []
     connection = connections[router.db_for_read(EnrolledCertificate)]
     options = connection.settings_dict

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.core.exceptions import MultipleObjectsReturned
 from django.db import connections
 from django.db.models import QuerySet
 
@@ -15,16 +16,21 @@ class CompiledQuery:
         self._converters = compiler.get_converters(column[0] for column in compiler.select)
         self._alias = queryset.db
 
-    def first(self, **values: str) -> tuple[Any, ...] | None:
-        """Run the query on this thread's connection and return the first row."""
+    def one(self, **values: str) -> tuple[Any, ...] | None:
+        """Run the query on this thread's connection and return its row, None without one.
+
+        Raises `MultipleObjectsReturned` for several: the first of them would be anybody's choice.
+        """
         connection = connections[self._alias]
         params = [values[param[1:-1]] if _is_placeholder(param) else param for param in self._params]
         with connection.cursor() as cursor:
             cursor.execute(self._sql, params)
-            row = cursor.fetchone()
-        if row is None:
+            rows = cursor.fetchmany(2)
+        if not rows:
             return None
-        converted = list(row)
+        if len(rows) > 1:
+            raise MultipleObjectsReturned
+        converted = list(rows[0])
         for index, (converters, expression) in self._converters.items():
             for convert in converters:
                 converted[index] = convert(converted[index], expression, connection)

@@ -20,7 +20,7 @@ def client_certificate_required(policy: Policy | None = None) -> Callable[[View]
 
     Without a policy: for every certificate that stands for a user.
     """
-    policy = policy or AnyVerifiedCertificate()
+    policy = AnyVerifiedCertificate() if policy is None else policy
     if not isinstance(policy, Policy):
         raise TypeError("write @client_certificate_required() with parentheses, or give it a Policy")
 

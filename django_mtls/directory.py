@@ -83,7 +83,7 @@ class Directory:
         row = self._lookup.fetch(identity)
         if row is not None:
             if len(rows) >= MAX_ENTRIES:
-                self._rows = rows = {}
+                rows.clear()
             rows[identity.fingerprint_sha256] = (now, row)
         return row
 

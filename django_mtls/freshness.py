@@ -4,13 +4,14 @@ Changes that no signal sees (`QuerySet.update()`, raw SQL) are not seen here eit
 what it remembers for their sake.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import F
+from django.db.models import F, Model
 from django.db.models.signals import post_delete, post_save
 
 from django_mtls.compiled_query import CompiledQuery
@@ -22,13 +23,14 @@ _ROW = 1
 def bump(using: str) -> None:
     """Raise the version in the current transaction; readers see both the change and the version, or neither."""
     # The row lock makes the order of versions the order of commits.
-    if not StateVersion.objects.using(using).filter(pk=_ROW).update(version=F("version") + 1):
-        StateVersion.objects.using(using).get_or_create(pk=_ROW, defaults={"version": 1})
+    rows = StateVersion.objects.using(using).filter(pk=_ROW)
+    while not rows.update(version=F("version") + 1):
+        StateVersion.objects.using(using).get_or_create(pk=_ROW)
 
 
 def read(using: str) -> int:
     """Return the current version; 0 before the first change."""
-    row = _compiled(using).first()
+    row = _compiled(using).one()
     return row[0] if row is not None else 0
 
 
@@ -38,15 +40,17 @@ def _compiled(using: str) -> CompiledQuery:
 
 
 def connect() -> None:
-    """Bump on every saved or deleted certificate, revocation and user."""
-    for model in (EnrolledCertificate, Revocation, get_user_model()):
-        label = model._meta.label
-        post_save.connect(_changed, sender=model, dispatch_uid=f"mtls-save-{label}")
-        post_delete.connect(_changed, sender=model, dispatch_uid=f"mtls-delete-{label}")
+    """Bump on every saved or deleted certificate, revocation and user, proxy models included."""
+    # Without a sender: the signals of a proxy model name the proxy.
+    post_save.connect(_changed, dispatch_uid="django-mtls-saved")
+    post_delete.connect(_changed, dispatch_uid="django-mtls-deleted")
 
 
-def _changed(sender: Any, update_fields: frozenset[str] | None = None, **kwargs: Any) -> None:
+def _changed(sender: type[Model], update_fields: frozenset[str] | None = None, **kwargs: Any) -> None:
+    if sender._meta.concrete_model not in {EnrolledCertificate, Revocation, get_user_model()}:
+        return
     if update_fields == frozenset({"last_login"}):  # every login saves it, and nobody is admitted by it
         return
-    if getattr(settings, "MTLS_AUTH", {}).get("MAX_STALENESS") is not None:
+    raw = getattr(settings, "MTLS_AUTH", None)
+    if isinstance(raw, Mapping) and raw.get("MAX_STALENESS") is not None:
         bump(router.db_for_write(EnrolledCertificate))

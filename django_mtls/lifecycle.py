@@ -10,9 +10,10 @@ from typing import Any
 
 from cryptography import x509
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.dispatch import Signal
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from django_mtls import signals
 from django_mtls.issuer_key import issuer_key
@@ -35,50 +36,83 @@ def enroll(
     Raises `CertificateRejected` if it may not authenticate clients or is not in force, and `LifecycleError` if it
     is enrolled already or was revoked. Does not check who issued it.
     """
+    check_enrollable(certificate)
+    holder: Any = user  # whatever model AUTH_USER_MODEL names
+    row = EnrolledCertificate(user=holder, label=label, enrolled_by_id=by.pk if by else None, **facts(certificate))
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+            _announce(signals.certificate_enrolled, row, by)
+    except IntegrityError as error:
+        raise LifecycleError(_("This certificate was enrolled by somebody else a moment ago: look it up.")) from error
+    return row
+
+
+def check_enrollable(certificate: Certificate) -> None:
+    """Raise what `enroll` would raise for *certificate*; writes nothing."""
     certificate.check_client_usage()
     certificate.check_validity(timezone.now())
-    with transaction.atomic():
-        row = EnrolledCertificate.objects.filter(fingerprint_sha256=certificate.fingerprint_sha256).first()
-        if row is not None:
-            raise LifecycleError(f"This certificate is enrolled already, for {row.user or 'nobody'}: {row.state}.")
-        if Revocation.objects.filter(**issued(certificate)).exists():
-            raise LifecycleError("This certificate was revoked: issue and enrol a new one.")
-        holder: Any = user  # whatever model AUTH_USER_MODEL names
-        row = EnrolledCertificate(user=holder, label=label, enrolled_by_id=by.pk if by else None, **facts(certificate))
-        row.save(force_insert=True)
-        _announce(signals.certificate_enrolled, row, by)
-    return row
+    row = EnrolledCertificate.objects.filter(fingerprint_sha256=certificate.fingerprint_sha256).first()
+    if row is not None:
+        values = {"user": row.user or _("nobody"), "state": row.shown_state}
+        raise LifecycleError(_("This certificate is enrolled already, for %(user)s: %(state)s.") % values)
+    if Revocation.objects.filter(**issued(certificate)).exists():
+        raise LifecycleError(_("This certificate was revoked: have a new one issued, and enrol that."))
+
+
+def relabel(certificate: EnrolledCertificate, label: str) -> None:
+    """Call *certificate* something else; touches no other column."""
+    certificate.label = label
+    certificate.save(update_fields=["label"])
 
 
 def revoke(
     certificates: Iterable[EnrolledCertificate], reason: CRLReason, *, comment: str = "", by: User = None
-) -> list[Revocation]:
-    """Revoke enrolled certificates, all or none. Already revoked ones are left as they are.
+) -> list[EnrolledCertificate]:
+    """Revoke enrolled certificates, all or none, and return them. Already revoked ones are left as they are.
 
     `certificateHold` suspends: `reactivate` lifts it. Every other reason is final.
     """
-    done: list[Revocation] = []
+    done: list[EnrolledCertificate] = []
     with transaction.atomic():
         rows = EnrolledCertificate.objects.select_for_update().filter(pk__in=[row.pk for row in certificates])
         for row in rows.order_by("pk"):
             if row.state != State.REVOKED:
-                done += [_revoke(row, reason, comment, by)]
+                _revoke(row, reason, comment, by)
+                done.append(row)
     return done
 
 
 def revoke_serial(
     issuer: x509.Name, serial_number: int, reason: CRLReason, *, comment: str = "", by: User = None
 ) -> Revocation:
-    """Revoke by issuer and serial number: a certificate that was never enrolled, or every enrolled one of them."""
+    """Revoke by issuer and serial number: a certificate that was never enrolled, or every enrolled one of them.
+
+    Raises `LifecycleError` if that is done already, or for a `certificateHold` that nothing could lift.
+    """
+    check_revocable(issuer, serial_number, reason)
     key: dict[str, Any] = {"issuer_key": issuer_key(issuer), "serial_number": f"{serial_number:x}"}
     with transaction.atomic():
         rows = list(EnrolledCertificate.objects.select_for_update().filter(**key).order_by("pk"))
-        existing = Revocation.objects.filter(**key).first()
-        if existing is not None and existing.reason != CRLReason.CERTIFICATE_HOLD:
-            raise LifecycleError("This serial number of this issuer is revoked already.")
         if not rows:
             return _record(key, issuer.rfc4514_string(), None, reason, comment, by)
         return [_revoke(row, reason, comment, by) for row in rows][-1]
+
+
+def check_revocable(issuer: x509.Name, serial_number: int, reason: CRLReason) -> None:
+    """Raise what `revoke_serial` would raise; writes nothing."""
+    key: dict[str, Any] = {"issuer_key": issuer_key(issuer), "serial_number": f"{serial_number:x}"}
+    existing = Revocation.objects.filter(**key).first()
+    if existing is not None and existing.reason != CRLReason.CERTIFICATE_HOLD:
+        raise LifecycleError(_("This serial number of this issuer is revoked already: there is nothing to do."))
+    if reason == CRLReason.CERTIFICATE_HOLD and not is_enrolled(issuer, serial_number):
+        raise LifecycleError(_("Only an enrolled certificate can be put on hold: give another reason."))
+
+
+def is_enrolled(issuer: x509.Name, serial_number: int) -> bool:
+    """Whether a certificate of this issuer and serial number is enrolled, in whatever state."""
+    key: dict[str, Any] = {"issuer_key": issuer_key(issuer), "serial_number": f"{serial_number:x}"}
+    return EnrolledCertificate.objects.filter(**key).exists()
 
 
 def suspend(certificate: EnrolledCertificate, *, comment: str = "", by: User = None) -> None:
@@ -91,7 +125,8 @@ def reactivate(certificate: EnrolledCertificate, *, by: User = None) -> None:
     with transaction.atomic():
         row = EnrolledCertificate.objects.select_for_update().get(pk=certificate.pk)
         if row.state != State.SUSPENDED:
-            raise LifecycleError(f"Only a suspended certificate can be reactivated; this one is {row.state}.")
+            values = {"state": row.get_state_display()}
+            raise LifecycleError(_("Only a suspended certificate can be reactivated; this one is %(state)s.") % values)
         Revocation.objects.filter(
             issuer_key=row.issuer_key, serial_number=row.serial_number, reason=CRLReason.CERTIFICATE_HOLD
         ).delete()
@@ -133,6 +168,10 @@ def _revoke(row: EnrolledCertificate, reason: CRLReason, comment: str, by: User)
 def _record(
     key: dict[str, Any], issuer: str, row: EnrolledCertificate | None, reason: CRLReason, comment: str, by: User
 ) -> Revocation:
+    # Two enrolled certificates of one serial number: a hold on one does not lift what was final for the other.
+    final = Revocation.objects.filter(**key).exclude(reason=CRLReason.CERTIFICATE_HOLD).first()
+    if final is not None:
+        return final
     values = {"issuer": issuer, "certificate": row, "reason": reason, "comment": comment, "revoked_by": by}
     return Revocation.objects.update_or_create(**key, defaults={**values, "revoked_at": timezone.now()})[0]
 

@@ -1,11 +1,13 @@
 """What the database says of a certificate, in one row of one query: by fingerprint, or by common name."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import MultipleObjectsReturned
 from django.db import router
 from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 
@@ -27,6 +29,10 @@ class Row(NamedTuple):
     user_values: Sequence[Any]
 
 
+# What a JSON or array column holds: a remembered row must not be changed through one request's user.
+_MUTABLE = (dict, list, set)
+
+
 class _Lookup:
     """Base: the user's columns, and one compiled query for each database."""
 
@@ -44,9 +50,10 @@ class _Lookup:
 
     def user(self, row: Row) -> AbstractBaseUser | None:
         """Build a new user object from the row, without a query; None if the certificate has none."""
-        if row.user_values[self._name_index] is None:
+        if row.user_values[self._pk_index] is None:
             return None
-        user: AbstractBaseUser = self._user_model.from_db(self.alias, self._user_fields, row.user_values)
+        values = [deepcopy(value) if isinstance(value, _MUTABLE) else value for value in row.user_values]
+        user: AbstractBaseUser = self._user_model.from_db(self.alias, self._user_fields, values)
         return user
 
     def fetch(self, identity: Identity) -> Row | None:
@@ -55,7 +62,10 @@ class _Lookup:
         query = self._queries.get(alias)
         if query is None:
             query = self._queries[alias] = CompiledQuery(self.queryset(alias))
-        row = query.first(**self.parameters(identity))
+        try:
+            row = query.one(**self.parameters(identity))
+        except MultipleObjectsReturned as error:
+            raise CertificateRejected(Reason.NOT_ENROLLED, "several users have this name") from error
         return self.row(row, identity) if row is not None else None
 
     def queryset(self, alias: str) -> "QuerySet[Any, Any]":

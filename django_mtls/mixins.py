@@ -16,6 +16,11 @@ class ClientCertificateRequiredMixin(View):
 
     certificate_policy: Policy | None = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.as_view.__func__ is not ClientCertificateRequiredMixin.as_view.__func__:  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__}: write ClientCertificateRequiredMixin before the view class")
+
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         policy = initkwargs.get("certificate_policy", cls.certificate_policy)

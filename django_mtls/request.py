@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from mtls_auth import Authenticated, Connection, Decision
 from mtls_auth.asgi import without
-from mtls_auth.header_names import HeaderNames
+from mtls_auth.header_names import HeaderNames, environ_key
 
 
 def take_connection(request: HttpRequest, known: HeaderNames) -> Connection:
@@ -20,7 +20,8 @@ def take_connection(request: HttpRequest, known: HeaderNames) -> Connection:
     if isinstance(request, ASGIRequest):
         connection = Connection.from_scope(request.scope, known)
         request.scope = {**request.scope, "headers": without(request.scope, connection)}
-        keys = known.in_environ(request.META)
+        # Django makes a key of every spelling that the scope's removed names had.
+        keys = frozenset(map(environ_key, connection.received)).intersection(request.META)
     else:
         connection = Connection.from_environ(request.META, known)
         keys = connection.received

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from cryptography import x509
 
 from mtls_auth.names import check_dns_name, check_email, check_name, check_uri, unusable
-from mtls_auth.spiffe import check_spiffe_id
+from mtls_auth.spiffe import check_spiffe_uri
 
 # Microsoft's userPrincipalName, as smart cards carry it in an otherName.
 UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
@@ -60,7 +60,7 @@ def _read(name: x509.GeneralName) -> tuple[str, str]:
             return "dns", check_dns_name(name.value)
         case x509.UniformResourceIdentifier():
             uri = name.value
-            return "uri", check_spiffe_id(uri) if uri[:7].lower() == "spiffe:" else check_uri(uri)
+            return "uri", check_spiffe_uri(uri) if uri[:7].lower() == "spiffe:" else check_uri(uri)
         case x509.IPAddress():
             return "ip", str(name.value)
         case x509.OtherName() if name.type_id == UPN:

@@ -45,8 +45,8 @@ class Authenticator:
     ) -> None:
         self.source = source
         self.policy = policy
-        self.verifier = verifier or VouchedFor()
-        self.mapper = mapper or ByIdentity()
+        self.verifier = VouchedFor() if verifier is None else verifier
+        self.mapper = ByIdentity() if mapper is None else mapper
         self.required = required
         self.known_headers = known_headers(*source.dialects)
         self.clock = clock

@@ -28,10 +28,11 @@ class VerifiedCache:
     def put(self, evidence: Evidence, identity: Identity) -> None:
         if self.max_entries <= 0:
             return
+        key = (evidence.source, evidence.vouched, *evidence.raw)
         with self._lock:
-            while len(self._entries) >= self.max_entries:
+            if key not in self._entries and len(self._entries) >= self.max_entries:
                 del self._entries[next(iter(self._entries))]
-            self._entries[evidence.source, evidence.vouched, *evidence.raw] = identity
+            self._entries[key] = identity
 
     def __len__(self) -> int:
         return len(self._entries)

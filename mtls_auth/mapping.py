@@ -31,7 +31,15 @@ class ByFingerprint:
     """A fixed table from SHA-256 fingerprints (hex, colons and case ignored) to principals."""
 
     def __init__(self, principals: Mapping[str, object]) -> None:
-        self._principals = {normalize_fingerprint(key): value for key, value in principals.items()}
+        problems: list[str] = []
+        self._principals: dict[str, object] = {}
+        for key, value in principals.items():
+            try:
+                self._principals[normalize_fingerprint(key)] = value
+            except ConfigurationError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigurationError(*problems)
         if len(self._principals) < len(principals):
             raise ConfigurationError("a fingerprint is in the table twice, in two spellings: keep one of them")
 

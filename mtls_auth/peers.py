@@ -62,11 +62,13 @@ class TrustedProxies:
             raise ConfigurationError(f"trusted proxies are a list of strings, not one string: [{entries!r}]")
         for entry in entries:
             try:
+                if not isinstance(entry, str):
+                    raise ValueError("write it as text")
                 if entry.startswith("unix:"):
                     unix_sockets.add(_socket_path(entry))
                 else:
                     networks.append(_network(entry))
-            except (ValueError, AttributeError) as error:
+            except ValueError as error:
                 problems.append(f"trusted proxy {entry!r}: {error}")
         if not networks and not unix_sockets and not problems:
             problems.append("no trusted proxy is named: list the networks or Unix sockets of your proxy")
@@ -101,7 +103,11 @@ def _socket_path(entry: str) -> str:
 
 
 def _network(entry: str) -> IPv4Network | IPv6Network:
-    network = ip_network(entry)
+    network = ip_network(entry, strict=False)
     if network.prefixlen == 0:
         raise ValueError("this is the whole Internet: name the networks of your proxy")
+    if "/" in entry and str(network.network_address) != str(ip_address(entry.partition("/")[0])):
+        raise ValueError(f"has host bits set; write {network}")
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise ValueError("write the IPv4 network itself: a mapped peer is compared as IPv4")
     return network

@@ -158,6 +158,8 @@ class _Combination(Policy):
     def __init__(self, *policies: Policy) -> None:
         if not policies:
             raise ConfigurationError(f"{type(self).__name__}() without policies has no meaning: name at least one")
+        if wrong := [policy for policy in policies if not isinstance(policy, Policy)]:
+            raise ConfigurationError(f"{type(self).__name__}: {wrong[0]!r} is not a policy: write CommonName('alice')")
         object.__setattr__(self, "policies", policies)
 
 

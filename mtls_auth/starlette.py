@@ -66,11 +66,11 @@ def decision(connection: HTTPConnection) -> Decision:
 class RequireClientCertificate:
     """A callable that returns the `Identity` or refuses: use it as a FastAPI dependency, or call it.
 
-    Refuses HTTP with 403 and `{"reason": …}` as the detail, a WebSocket with close code 1008.
+    Refuses HTTP with the reason's status and the reason as the detail, a WebSocket with close code 1008.
     """
 
     def __init__(self, policy: Policy | None = None) -> None:
-        self.policy = policy or AnyVerifiedCertificate()
+        self.policy = AnyVerifiedCertificate() if policy is None else policy
 
     def __call__(self, request: HTTPConnection) -> Identity:
         found = self.policy.decide(decision(request))

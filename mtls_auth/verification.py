@@ -1,5 +1,6 @@
 """Who vouches for a certificate: evidence in, verified certificate out. Only verifiers construct the latter."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509 import verification as path
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -14,7 +17,12 @@ from mtls_auth.certificate import Certificate, load_certificate, load_client_cer
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Assurance, Evidence
 
+logger = logging.getLogger("mtls_auth")
+
 MAX_CHAIN = 8
+# What `ClientVerifier` cannot be talked into.
+_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
+_REFUSED_KEYS = (dsa.DSAPublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +81,7 @@ class PathVerifier:
 
     The policy takes what private CAs make (no SAN, no AKI, CAs without keyUsage) and keeps the rest: clientAuth,
     no CA as a client, critical extensions. X.509 v1, SHA-1 and Ed25519 issuers are refused. No revocation.
+    `useless` says of which anchors, and why, nothing can be verified by them; that is logged as well.
     """
 
     needs_vouching = False
@@ -81,6 +90,9 @@ class PathVerifier:
         self._anchors = tuple(anchors)
         if not self._anchors:
             raise ConfigurationError("no trust anchor is given: name a PEM file with your CA's certificate")
+        self.useless = tuple(filter(None, map(_uselessness, self._anchors)))
+        for problem in self.useless:
+            logger.warning(problem)
         self._builder = (
             path.PolicyBuilder()
             .store(path.Store(list(self._anchors)))
@@ -124,6 +136,22 @@ class PathVerifier:
             source=evidence.source,
             good_until=min(link.not_valid_after_utc for link in verified.chain),
         )
+
+
+def _uselessness(anchor: x509.Certificate) -> str | None:
+    """Say why nothing can ever be verified by this anchor; None if something can."""
+    name = f"trust anchor {anchor.subject.rfc4514_string()!r}"
+    try:
+        key = anchor.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return f"{name} cannot be read ({error})"
+    if anchor.version is not x509.Version.v3:
+        return f"{name} is X.509 v1 and verifies nobody: make the CA again with basicConstraints CA:TRUE"
+    weak_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048
+    other_curve = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in _CURVES
+    if weak_rsa or other_curve or isinstance(key, _REFUSED_KEYS):
+        return f"{name} has a key that verifies nobody: use RSA of 2048 bits or more, P-256, P-384 or P-521"
+    return None
 
 
 def _read(evidence: Evidence) -> tuple[Certificate, tuple[bytes, ...]]:

@@ -190,7 +190,7 @@ WRONG_ARGUMENTS = [
     pytest.param(("--dialect", "rfc9440", *LOCAL), ["--anchors FILE, or give --proxy-verifies"], id="nobody verifies"),
     pytest.param(
         ("--dialect", "nginx", "--trust", "10.0.0.1/8", "--trust", "0.0.0.0/0", "--peer", "127.0.0.1"),
-        ["10.0.0.1/8 has host bits set; write 10.0.0.0/8", "the whole Internet"],
+        ["'10.0.0.1/8': has host bits set; write 10.0.0.0/8", "the whole Internet"],
         id="trust",
     ),
     pytest.param(("--dialect", "nginx", "--trust", "::1", "--peer", "proxy"), ["write one IP address"], id="peer"),

@@ -1,0 +1,42 @@
+"""The keys of the setting `MTLS_AUTH`: a field each, in lower case."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django_mtls.configured import DeniedView
+from mtls_auth import Dialect, Policy
+from mtls_auth.cache import MAX_ENTRIES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The keys of `MTLS_AUTH`, their types and defaults."""
+
+    source: str | Dialect
+    """`"tls"` for the Python server's own TLS socket, or the proxy's dialect: a name, a `Dialect`, a dotted path."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks and Unix sockets (`"unix:/run/app.sock"`) of the proxy; needed with a dialect."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Other header names for the dialect: `{"leaf": "ssl-client-cert", "verdict": "ssl-client-verify"}`."""
+    proxy_verifies: bool = False
+    """The operator's word that the proxy forwards only what it verified; for dialects without a verdict."""
+    server_address_is_peer: bool = False
+    """Nothing rewrites `REMOTE_ADDR`; for servers that hide the transport peer."""
+    trust_anchors: tuple[str | Path, ...] = ()
+    """PEM files of CAs: then the application verifies every certificate itself."""
+    mapping: str = "fingerprint"
+    """`"fingerprint"`: enrolled certificates. `"common_name"`: the common name is the user name."""
+    policy: Policy | None = None
+    """Whom the site admits at all. Without one: every certificate that stands for a user."""
+    required: bool = False
+    """Refuse every request without a certificate."""
+    session: str | None = None
+    """None: `request.user` follows the certificate on each request. `"certificate"`, `"user"`: log into a session
+    that ends when the certificate, or its user, changes or goes."""
+    max_staleness: float | None = None
+    """None: each request asks the database. Seconds: how old a known state may be."""
+    denied_view: DeniedView | None = None
+    """Dotted path of `view(request, denied)` that answers denials."""
+    cache_entries: int = MAX_ENTRIES
+    """How many parsed certificates each process remembers; about 2 kB each."""

@@ -1,0 +1,267 @@
+"""Policies: whom each predicate admits, that what lacks an attribute is denied, and the text for the audit."""
+
+from collections.abc import Callable
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from mtls_auth import (
+    AllOf,
+    Anonymous,
+    AnyOf,
+    AnyVerifiedCertificate,
+    Assurance,
+    AssuredBy,
+    Authenticated,
+    CertificateRejected,
+    CommonName,
+    ConfigurationError,
+    Decision,
+    Denied,
+    Fingerprint,
+    Identity,
+    IssuedBy,
+    NoneOf,
+    OrganizationalUnit,
+    Policy,
+    Reason,
+)
+from mtls_auth.testing import CertificateAuthority
+from tests.core.conftest import reason_of
+from tests.core.test_identity import identify
+
+
+class Nobody(Policy):
+    """A predicate of an application's own."""
+
+    def allows(self, identity: Identity) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "Nobody()"
+
+
+def name(*attributes: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
+    """Return a name of these attributes."""
+    return x509.Name([x509.NameAttribute(oid, value) for oid, value in attributes])
+
+
+@pytest.fixture(scope="module")
+def people() -> dict[str, Identity]:
+    """Certificates of two authorities, with and without the attributes that predicates ask for."""
+    ours, theirs = CertificateAuthority("Our CA"), CertificateAuthority("Their CA")
+    awkward = CertificateAuthority()
+    awkward.subject = name(
+        (NameOID.COUNTRY_NAME, "DE"), (NameOID.ORGANIZATION_NAME, "Exa, mple"), (NameOID.COMMON_NAME, "CA")
+    )
+    unit = NameOID.ORGANIZATIONAL_UNIT_NAME
+    return {
+        "alice": identify(ours.issue("alice", organizational_unit="Ops")),
+        "Alice": identify(ours.issue("Alice", organizational_unit="ops"), Assurance.PROXY_VERDICT),
+        "their alice": identify(theirs.issue("alice", organizational_unit="Ops"), Assurance.PROXY_PRESENCE),
+        "two units": identify(ours.issue(subject=name((unit, "Dev"), (unit, "Ops"), (NameOID.COMMON_NAME, "bob")))),
+        "no unit": identify(awkward.issue("carol")),
+        "no name": identify(ours.issue(san=[x509.DNSName("host.example.com")])),
+    }
+
+
+EVERYBODY = {"alice", "Alice", "their alice", "two units", "no unit", "no name"}
+OURS = {"alice", "Alice", "two units", "no name"}
+POLICIES: list[tuple[str, Policy, set[str]]] = [
+    ("anybody", AnyVerifiedCertificate(), EVERYBODY),
+    ("nobody", Nobody(), set()),
+    ("name", CommonName("alice"), {"alice", "their alice"}),
+    ("names", CommonName("bob", "carol"), {"two units", "no unit"}),
+    ("name of nobody", CommonName("dave"), set()),
+    ("empty name", CommonName(""), set()),
+    ("the word None", CommonName("None"), set()),
+    ("unit", OrganizationalUnit("Ops"), {"alice", "their alice", "two units"}),
+    ("second unit", OrganizationalUnit("x", "Dev"), {"two units"}),
+    ("empty unit", OrganizationalUnit(""), set()),
+    ("issuer", IssuedBy("CN=Our CA"), OURS),
+    ("issuers", IssuedBy("CN=Our CA", "CN=Their CA"), EVERYBODY - {"no unit"}),
+    ("issuer in another case", IssuedBy("CN=our ca"), set()),
+    ("issuer escaped needlessly", IssuedBy(r"CN=Our\20CA"), OURS),
+    ("issuer of several parts", IssuedBy(r"CN=CA,O=Exa\, mple,C=DE"), {"no unit"}),
+    ("issuer in another order", IssuedBy(r"C=DE,O=Exa\, mple,CN=CA"), set()),
+    ("part of an issuer", IssuedBy("CN=CA"), set()),
+    ("issuer of no part", IssuedBy(""), set()),
+    ("socket", AssuredBy(Assurance.TLS_SOCKET), EVERYBODY - {"Alice", "their alice"}),
+    ("proxy", AssuredBy(Assurance.PROXY_VERDICT, Assurance.PROXY_PRESENCE), {"Alice", "their alice"}),
+    ("path", AssuredBy(Assurance.PATH), set()),
+    ("both", CommonName("alice") & IssuedBy("CN=Our CA"), {"alice"}),
+    ("either", CommonName("Alice") | CommonName("carol"), {"Alice", "no unit"}),
+    ("all of one", AllOf(CommonName("alice")), {"alice", "their alice"}),
+    ("all with nobody", AllOf(AnyVerifiedCertificate(), Nobody()), set()),
+    ("any of one", AnyOf(CommonName("alice")), {"alice", "their alice"}),
+    ("any with nobody", AnyOf(Nobody(), CommonName("carol")), {"no unit"}),
+    ("none of", NoneOf(CommonName("alice"), OrganizationalUnit("ops")), {"two units", "no unit", "no name"}),
+    ("all but", AllOf(IssuedBy("CN=Our CA"), NoneOf(CommonName("alice"))), OURS - {"alice"}),
+    ("and before or", CommonName("carol") | CommonName("alice") & IssuedBy("CN=Our CA"), {"alice", "no unit"}),
+    ("three", CommonName("alice") & IssuedBy("CN=Our CA") & OrganizationalUnit("Ops"), {"alice"}),
+]
+
+
+@pytest.mark.parametrize(("policy", "admitted"), [row[1:] for row in POLICIES], ids=[row[0] for row in POLICIES])
+def test_predicates(people: dict[str, Identity], policy: Policy, admitted: set[str]) -> None:
+    """A predicate admits exactly these; whoever lacks the attribute is not among them."""
+    assert {who for who, identity in people.items() if policy.allows(identity)} == admitted
+    for who, identity in people.items():
+        assert reason_of(policy.check, identity) is (None if who in admitted else Reason.NOT_ALLOWED)
+
+
+def test_fingerprint(people: dict[str, Identity]) -> None:
+    """A fingerprint admits one certificate, in whatever spelling it is given."""
+    digits = people["alice"].fingerprint_sha256
+    spelled = ":".join(digits[at : at + 2] for at in range(0, 64, 2)).upper()
+    assert {who for who, identity in people.items() if Fingerprint(spelled).allows(identity)} == {"alice"}
+    assert Fingerprint(spelled) == Fingerprint(digits)
+    assert repr(Fingerprint(spelled)) == f"Fingerprint('{digits}')"
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (AnyVerifiedCertificate(), "AnyVerifiedCertificate()"),
+        (CommonName("alice", "bob"), "CommonName('alice', 'bob')"),
+        (OrganizationalUnit("Ops"), "OrganizationalUnit('Ops')"),
+        (IssuedBy(r"CN=Our\20CA"), "IssuedBy('CN=Our CA')"),
+    ],
+    ids=repr,
+)
+def test_repr(policy: Policy, text: str) -> None:
+    """The text of a predicate is how it is written."""
+    assert repr(policy) == text
+
+
+@pytest.mark.parametrize(
+    ("policy", "names"),
+    [
+        (AllOf(CommonName("alice"), Nobody()), ["AllOf", "CommonName('alice')", "Nobody()"]),
+        (AnyOf(CommonName("alice"), OrganizationalUnit("Ops")), ["AnyOf", "OrganizationalUnit('Ops')"]),
+        (NoneOf(CommonName("alice")), ["NoneOf", "CommonName('alice')"]),
+        (AssuredBy(Assurance.PATH), ["AssuredBy", "path"]),
+    ],
+    ids=["AllOf", "AnyOf", "NoneOf", "AssuredBy"],
+)
+def test_repr_of_combinations(policy: Policy, names: list[str]) -> None:
+    """The text of a combination shows what it is made of, in order."""
+    positions = [repr(policy).find(text) for text in names]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize(
+    ("policy", "detail"),
+    [
+        (CommonName("bob"), "refused by CommonName('bob')"),
+        (
+            AllOf(CommonName("alice"), OrganizationalUnit("Dev"), CommonName("bob")),
+            "refused by OrganizationalUnit('Dev')",
+        ),
+        (AllOf(AllOf(CommonName("bob")), Nobody()), "refused by CommonName('bob')"),
+        (CommonName("alice") & Nobody(), "refused by Nobody()"),
+    ],
+    ids=["one", "first of all that fails", "nested", "operator"],
+)
+def test_denial_names_the_predicate(people: dict[str, Identity], policy: Policy, detail: str) -> None:
+    """A denial names the first predicate that failed."""
+    with pytest.raises(CertificateRejected) as refused:
+        policy.check(people["alice"])
+    assert refused.value.detail == detail
+
+
+@pytest.mark.parametrize("policy", [CommonName, OrganizationalUnit, Fingerprint, IssuedBy, AllOf, AnyOf, NoneOf])
+def test_nothing_named(policy: type[Policy]) -> None:
+    """A predicate without values, or a combination without policies, is an error."""
+    with pytest.raises(ConfigurationError, match="name at least one"):
+        policy()
+
+
+def test_no_assurance_named() -> None:
+    """A predicate without assurances is an error."""
+    with pytest.raises(ConfigurationError):
+        AssuredBy()
+
+
+@pytest.mark.parametrize("policy", [CommonName, OrganizationalUnit, Fingerprint, IssuedBy])
+@pytest.mark.parametrize("value", [None, b"alice", ["alice"], 7], ids=repr)
+def test_values_are_text(policy: Callable[[object], Policy], value: object) -> None:
+    """Anything but text is an error: `CommonName(None)` would admit every certificate without a name."""
+    with pytest.raises(ConfigurationError, match="give text"):
+        policy(value)
+
+
+def test_unknown_assurance() -> None:
+    """A word that is no assurance is a configuration error."""
+    with pytest.raises(ConfigurationError):
+        AssuredBy("socket")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["Our CA", "CN", "CN=a,,O=b", "CN=a,", "/CN=Our CA"])
+def test_not_an_issuer(text: str) -> None:
+    """What is no name in RFC 4514 form is an error that repeats it."""
+    with pytest.raises(ConfigurationError, match="not a name in RFC 4514 form") as error:
+        IssuedBy(text)
+    assert repr(text) in str(error.value)
+
+
+def test_multi_valued_issuer() -> None:
+    """An RDN is a set: the order of its parts makes no difference. RFC 4514 §2.2."""
+    ca = CertificateAuthority()
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, "a"), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "b")]
+    ca.subject = x509.Name([x509.RelativeDistinguishedName(parts)])
+    identity = identify(ca.issue("alice"))
+    assert IssuedBy("CN=a+O=b").allows(identity)
+    assert IssuedBy("O=b+CN=a").allows(identity)
+
+
+def test_not_a_fingerprint() -> None:
+    """What is no fingerprint is an error."""
+    with pytest.raises(ConfigurationError, match="is not a SHA-256 fingerprint"):
+        Fingerprint("abc")
+
+
+def test_no_negation() -> None:
+    """There is no `~`: it would admit what lacks the attribute."""
+    with pytest.raises(TypeError):
+        ~CommonName("alice")  # type: ignore[operator]
+
+
+def test_a_policy_must_say_whom_it_allows(people: dict[str, Identity]) -> None:
+    """A predicate that does not implement `allows` admits nobody by accident."""
+
+    class Forgotten(Policy):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Forgotten does not implement allows"):
+        Forgotten().check(people["alice"])
+
+
+def test_values() -> None:
+    """Policies are values: equal if written alike, usable as keys, not to be changed."""
+    assert CommonName("a") == CommonName("a")
+    distinct: set[Policy] = {CommonName("a"), OrganizationalUnit("a"), AllOf(CommonName("a")), AnyOf(CommonName("a"))}
+    assert len(distinct | {CommonName("a")}) == 4
+    with pytest.raises(AttributeError):
+        CommonName("a").values = ("b",)  # type: ignore[misc]
+
+
+def test_decide(people: dict[str, Identity]) -> None:
+    """A policy applied to a decision gives the identity that it admits, or the reason why nobody is."""
+    alice = people["alice"]
+    denied = Denied(Reason.EXPIRED)
+    rows: list[tuple[Decision, object]] = [
+        (Authenticated(alice, "user"), alice),
+        (Authenticated(people["two units"], "user"), Reason.NOT_ALLOWED),
+        (Anonymous(), Reason.CERTIFICATE_REQUIRED),
+        (denied, Reason.EXPIRED),
+    ]
+    for decision, expected in rows:
+        found = CommonName("alice").decide(decision)
+        assert (found.reason if isinstance(found, Denied) else found) == expected
+    assert CommonName("alice").decide(denied) is denied
+    refused = CommonName("alice").decide(Authenticated(people["two units"], "user"))
+    assert isinstance(refused, Denied)
+    assert refused.identity == people["two units"]
