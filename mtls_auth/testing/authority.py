@@ -1,49 +1,22 @@
-"""Test kit: a certificate authority in memory, and the header texts in which proxies forward certificates.
+"""A certificate authority in memory, which issues whatever it is asked for."""
 
-    ca = CertificateAuthority()
-    alice = ca.issue("alice")
-    response = client.get("/", headers={"X-SSL-Client-Cert": escaped_pem(alice.der)})
-
-It needs `cryptography` alone, no test framework. Its keys are for tests: never serve real clients with them.
-"""
-
-import base64
-import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Literal, TypeAlias, assert_never
-from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-KeyType: TypeAlias = Literal["ec", "rsa", "ed25519"]
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+from mtls_auth.testing.issued import IssuedCertificate
+from mtls_auth.testing.keys import KeyType, PrivateKey, generate_key
 
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 
 _PEM = serialization.Encoding.PEM
 _DER = serialization.Encoding.DER
-
-
-def generate_key(key_type: KeyType = "ec") -> PrivateKey:
-    """Return a new private key: P-256, RSA with 2048 bits, or Ed25519."""
-    match key_type:
-        case "ec":
-            return ec.generate_private_key(ec.SECP256R1())
-        case "rsa":
-            return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        case "ed25519":
-            return ed25519.Ed25519PrivateKey.generate()
-        case _:
-            assert_never(key_type)
 
 
 def distinguished_name(common_name: str | None, organizational_unit: str | None = None) -> x509.Name:
@@ -58,77 +31,6 @@ def server_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def escaped_pem(der: bytes) -> str:
-    """Return what nginx's $ssl_client_escaped_cert holds: PEM with its last newline, percent-encoded."""
-    return quote(ssl.DER_cert_to_PEM_cert(der), safe="")
-
-
-def client_cert_field(der: bytes) -> str:
-    """Return the Client-Cert field value of RFC 9440 §2.2: base64 of the DER between colons."""
-    return f":{base64.b64encode(der).decode('ascii')}:"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedCertificate:
-    """A leaf, its private key, the intermediates that a client sends along, and the root that it does not."""
-
-    certificate: x509.Certificate
-    key: PrivateKey
-    chain: tuple[x509.Certificate, ...]
-    root: x509.Certificate
-
-    @property
-    def der(self) -> bytes:
-        """The leaf in DER."""
-        return self.certificate.public_bytes(_DER)
-
-    @property
-    def pem(self) -> bytes:
-        """The leaf in PEM."""
-        return self.certificate.public_bytes(_PEM)
-
-    @property
-    def chain_pem(self) -> bytes:
-        """The leaf and then its intermediates in PEM, without the root."""
-        return b"".join(certificate.public_bytes(_PEM) for certificate in (self.certificate, *self.chain))
-
-    @property
-    def key_pem(self) -> bytes:
-        """The private key in PEM: PKCS#8, not encrypted."""
-        return self.key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-
-    @property
-    def fingerprint_sha256(self) -> str:
-        """The SHA-256 of the DER in lower-case hex without colons."""
-        return self.certificate.fingerprint(hashes.SHA256()).hex()
-
-    def p12(self, password: str, name: str) -> bytes:
-        """Return PKCS#12 with leaf, key, intermediates and root; *name* is what a browser's dialog shows.
-
-        NSS (Firefox, Chromium on Linux) imports no Ed25519 key, in whatever encryption.
-        """
-        # The macOS Keychain answers "MAC verification failed" to AES-256 with an HMAC of SHA-256
-        # (pyca/cryptography#7293). NSS, Java 17 and OpenSSL 3 without its legacy provider import both, so the
-        # old encryption is the one that all of them read. It is weak: the password protects a test key only.
-        encryption = (
-            serialization.PrivateFormat.PKCS12.encryption_builder()
-            .kdf_rounds(20_000)
-            .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-            .hmac_hash(hashes.SHA1())  # noqa: S303
-            .build(password.encode())
-        )
-        issuers = (*self.chain, self.root)
-        return pkcs12.serialize_key_and_certificates(name.encode(), self.key, self.certificate, issuers, encryption)
-
-    def write(self, directory: Path, name: str) -> tuple[Path, Path]:
-        """Write chain and key as *name*.pem and *name*.key into *directory* and return both paths."""
-        certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
-        certificate.write_bytes(self.chain_pem)
-        key.touch(mode=0o600)
-        key.write_bytes(self.key_pem)
-        return certificate, key
 
 
 class CertificateAuthority:
