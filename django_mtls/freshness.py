@@ -21,7 +21,10 @@ _ROW = 1
 
 
 def bump(using: str) -> None:
-    """Raise the version in the current transaction; readers see both the change and the version, or neither."""
+    """Raise the version, in the transaction of the change where there is one: both are seen, or neither.
+
+    A plain `save()` outside a transaction commits first; only a crash between the two could lose the version.
+    """
     # The row lock makes the order of versions the order of commits.
     rows = StateVersion.objects.using(using).filter(pk=_ROW)
     while not rows.update(version=F("version") + 1):
@@ -40,14 +43,14 @@ def _compiled(using: str) -> CompiledQuery:
 
 
 def connect() -> None:
-    """Bump on every saved or deleted certificate, revocation and user, proxy models included."""
-    # Without a sender: the signals of a proxy model name the proxy.
+    """Bump on every saved or deleted certificate, revocation and user, proxy and child models included."""
+    # Without a sender: the signals of a proxy or child model name that one.
     post_save.connect(_changed, dispatch_uid="django-mtls-saved")
     post_delete.connect(_changed, dispatch_uid="django-mtls-deleted")
 
 
 def _changed(sender: type[Model], update_fields: frozenset[str] | None = None, **kwargs: Any) -> None:
-    if sender._meta.concrete_model not in {EnrolledCertificate, Revocation, get_user_model()}:
+    if not issubclass(sender, (EnrolledCertificate, Revocation, get_user_model())):
         return
     if update_fields == frozenset({"last_login"}):  # every login saves it, and nobody is admitted by it
         return

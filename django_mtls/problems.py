@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "MAX_STALENESS": (int, float, type(None)),
     "CACHE_ENTRIES": (int,),
 }
+_FOR_PROXIES = ("TRUSTED_PROXIES", "HEADERS", "PROXY_VERIFIES", "SERVER_ADDRESS_IS_PEER")
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "MAPPING": ("fingerprint", "common_name"),
     "SESSION": (None, "certificate", "user"),
@@ -73,8 +75,8 @@ def _value_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         elif key in _CHOICES and value not in _CHOICES[key]:
             choices = ", ".join(map(repr, _CHOICES[key]))
             yield Problem("E002", f"MTLS_AUTH[{key!r}] is {value!r}.", f"Give one of {choices}.")
-        elif key in ("MAX_STALENESS", "CACHE_ENTRIES") and not (value is None or raw[key] >= 0):
-            yield Problem("E002", f"MTLS_AUTH[{key!r}] is {value!r}.", "Give zero or more.")
+        elif key in ("MAX_STALENESS", "CACHE_ENTRIES") and not (value is None or 0 <= raw[key] < inf):
+            yield Problem("E002", f"MTLS_AUTH[{key!r}] is {value!r}.", "Give a number from zero.")
     try:
         denied_view_of(raw)
     except (ImportError, TypeError) as error:
@@ -100,7 +102,7 @@ def _combination_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _source_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     if raw["SOURCE"] == "tls":
-        unused = [key for key in ("TRUSTED_PROXIES", "HEADERS", "PROXY_VERIFIES") if raw.get(key)]
+        unused = [key for key in _FOR_PROXIES if raw.get(key)]
         if unused:
             message = f"MTLS_AUTH reads the TLS socket and has {', '.join(unused)}, which are for proxies."
             yield Problem("E004", message, "Remove them, or name the proxy's dialect as SOURCE.")
