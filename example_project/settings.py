@@ -10,6 +10,7 @@ _secret = STATE / "secret-key"
 SECRET_KEY = _secret.read_text() if _secret.exists() else "only for commands that serve nobody"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 USE_TZ = True
+TIME_ZONE = "UTC"
 ROOT_URLCONF = "example_project.urls"
 STATIC_URL = "/static/"
 DATABASES = {

@@ -1,5 +1,8 @@
 """What both applications answer: who the certificate says you are."""
 
+import json
+from collections.abc import Mapping
+
 from mtls_auth import Authenticated, Decision, Identity, OrganizationalUnit, Reason
 
 # alice's certificate has the organizational unit Finance, bob's has Engineering.
@@ -23,3 +26,8 @@ def facts(identity: Identity) -> dict[str, object]:
         "not_after": certificate.not_after.isoformat(),
         "assurance": identity.assurance,
     }
+
+
+def as_json(values: Mapping[str, object]) -> str:
+    """Return the text of an answer, with the newline that a shell's prompt needs."""
+    return json.dumps(values) + "\n"

@@ -5,7 +5,7 @@ certificate that loads may still raise at `.subject`, `.extensions` or `.public_
 nothing about who issued it; `verification` does.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -42,11 +42,11 @@ _PARSER_ERRORS = (
 filterwarnings("ignore", module=r"mtls_auth\.certificate")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Certificate:
     """What a certificate says, read strictly. Names passed the name policy; nothing here is verified."""
 
-    der: bytes = field(repr=False)
+    der: bytes
     fingerprint_sha256: str
     version: int
     serial_number: int
@@ -61,6 +61,9 @@ class Certificate:
     key_usage: x509.KeyUsage | None
     extended_key_usage: frozenset[str] | None
     is_ca: bool
+
+    def __repr__(self) -> str:
+        return f"<Certificate {self.subject.rfc4514_string()} SHA-256 {self.fingerprint_sha256}>"
 
     @property
     def serial_hex(self) -> str:

@@ -162,8 +162,11 @@ class _Combination(Policy):
             raise ConfigurationError(f"{type(self).__name__}: {wrong[0]!r} is not a policy: write CommonName('alice')")
         object.__setattr__(self, "policies", policies)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.policies))})"
 
-@dataclass(frozen=True, slots=True, init=False)
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class AllOf(_Combination):
     """Admits what every one of the policies admits; a denial names the first that does not."""
 
@@ -175,7 +178,7 @@ class AllOf(_Combination):
             policy.check(identity)
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class AnyOf(_Combination):
     """Admits what at least one of the policies admits."""
 
@@ -183,7 +186,7 @@ class AnyOf(_Combination):
         return any(policy.allows(identity) for policy in self.policies)
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class NoneOf(_Combination):
     """Admits what none of the policies admits: for use inside `AllOf`."""
 

@@ -178,7 +178,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="enrolledcertificate",
-            index=models.Index(fields=["issuer_key", "serial_number"], name="mtls_certificate_serial"),
+            index=models.Index(fields=["serial_number", "issuer_key"], name="mtls_certificate_serial"),
+        ),
+        migrations.AddIndex(
+            model_name="enrolledcertificate",
+            index=models.Index(fields=["subject_cn"], name="mtls_certificate_cn", opclasses=("varchar_pattern_ops",)),
         ),
         migrations.AddIndex(
             model_name="enrolledcertificate",
@@ -197,7 +201,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="revocation",
-            constraint=models.UniqueConstraint(fields=("issuer_key", "serial_number"), name="mtls_revocation_serial"),
+            constraint=models.UniqueConstraint(fields=("serial_number", "issuer_key"), name="mtls_revocation_serial"),
         ),
         migrations.AddConstraint(
             model_name="revocation",

@@ -1,6 +1,7 @@
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -66,7 +67,10 @@ class EnrolledCertificate(models.Model):
         )
         indexes = (
             models.Index(fields=("state", "id"), name="mtls_certificate_state_id"),
-            models.Index(fields=("issuer_key", "serial_number"), name="mtls_certificate_serial"),
+            # The serial number first: people search for it without its issuer.
+            models.Index(fields=("serial_number", "issuer_key"), name="mtls_certificate_serial"),
+            # For `LIKE 'prefix%'`; databases without operator classes build a plain index.
+            models.Index(fields=("subject_cn",), name="mtls_certificate_cn", opclasses=("varchar_pattern_ops",)),
             models.Index(fields=("-not_after",), name="mtls_certificate_not_after"),
         )
 
@@ -76,3 +80,10 @@ class EnrolledCertificate(models.Model):
     @property
     def has_expired(self) -> bool:
         return self.not_after < timezone.now()
+
+    @property
+    def shown_state(self) -> str:
+        """The state as people read it: `expired` for what only the clock ended."""
+        if self.has_expired and self.state != State.REVOKED:
+            return gettext("expired")
+        return str(self.get_state_display())

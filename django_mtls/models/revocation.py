@@ -56,7 +56,7 @@ class Revocation(models.Model):
         verbose_name_plural = _("revocations")
         ordering = ("-pk",)
         constraints = (
-            models.UniqueConstraint(fields=("issuer_key", "serial_number"), name="mtls_revocation_serial"),
+            models.UniqueConstraint(fields=("serial_number", "issuer_key"), name="mtls_revocation_serial"),
             models.CheckConstraint(condition=models.Q(reason__in=CRLReason.values), name="mtls_revocation_reason"),
         )
 

@@ -30,12 +30,21 @@ class _WithClientCertificate(_Protocol):
         self.app = ConnectionApp(self.app, transport)
 
 
+class _WithoutTrailers(_WithClientCertificate):
+    def on_headers_complete(self) -> None:
+        # The httptools protocol appends the trailers of the body to the list of headers that it hands out, where a
+        # client could add the certificate that the proxy in front did not send.
+        self.scope["headers"] = list(self.headers)
+        super().on_headers_complete()  # type: ignore[misc]  # of the httptools protocol
+
+
 @cache
 def with_client_certificate(protocol: Any) -> Any:
     """Derive a class from one of uvicorn's protocol classes that adds the TLS extension and the peer."""
     if issubclass(protocol, _WithClientCertificate):
         return protocol
-    return type(protocol.__name__, (_WithClientCertificate, protocol), {})
+    ours = _WithoutTrailers if hasattr(protocol, "on_headers_complete") else _WithClientCertificate
+    return type(protocol.__name__, (ours, protocol), {})
 
 
 _auto: Any = AutoHTTPProtocol

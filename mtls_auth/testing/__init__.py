@@ -2,7 +2,8 @@
 
     ca = CertificateAuthority()
     alice = ca.issue("alice")
-    response = client.get("/", headers={"X-SSL-Client-Cert": escaped_pem(alice.der)})
+    headers = {"X-SSL-Client-Cert": escaped_pem(alice.der), "X-SSL-Client-Verify": "SUCCESS"}  # as Nginx sends them
+    response = client.get("/", headers=headers)
 
 It needs `cryptography` alone, no test framework. Its keys are for tests: never serve real clients with them.
 """

@@ -139,6 +139,12 @@ class Process:
         if error is not None:
             error.add_note(self._tail())
 
+    def wait(self, timeout: float) -> int:
+        """Return the exit status of a process that ends by itself, or because of a signal to it alone."""
+        if self._popen is None:
+            raise ServerError("not started")
+        return self._popen.wait(timeout)
+
     def stop(self) -> None:
         """End the process group: SIGTERM, five seconds of grace, SIGKILL for whatever is left."""
         if self._popen is None:

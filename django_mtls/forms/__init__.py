@@ -1,0 +1,1 @@
+"""The forms of the admin: what people type, paste and upload, read strictly."""

@@ -1,0 +1,143 @@
+"""The built documentation says what the code says, and builds without a warning."""
+
+import html
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+from django.dispatch import Signal
+
+import mtls_auth
+from django_mtls import signals
+from django_mtls.settings import Settings
+from mtls_auth import Policy, Reason
+from mtls_auth.dialects import BUILTIN
+from mtls_auth.known_headers import known_headers
+from tests.docs.snippets import ROOT, pages
+
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+# Errors of the settings are made by number, the others are messages with their whole id.
+CHECK_ID = re.compile(r'"(?:django_mtls\.)?([EW]\d{3})"')
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the pages; skip where Sphinx is missing, unless CI runs this."""
+    missing = [module for module in ("sphinx", "furo", "myst_parser") if find_spec(module) is None]
+    if missing:
+        reason = f"not installed: {', '.join(missing)} (pip install -e '.[docs]')"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    output = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", str(output)]
+    environment = {key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"}
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "")
+    return output
+
+
+def page(built: Path, name: str) -> str:
+    """Return the page's HTML, entities resolved."""
+    return html.unescape((built / f"{name}.html").read_text())
+
+
+def codes(text: str) -> set[str]:
+    """Return everything that the page shows as code."""
+    return {re.sub(r"<[^>]+>", "", code) for code in re.findall(r"<code[^>]*>(.*?)</code>", text, re.DOTALL)}
+
+
+def test_every_reason_has_its_status_and_a_section(built: Path) -> None:
+    table, sections = page(built, "reference/reasons"), page(built, "howto/troubleshooting")
+    for reason in Reason:
+        target = f"reason-{reason.value.replace('_', '-')}"
+        assert f'id="{target}"' in sections, reason
+        row = next(row for row in table.split("<tr") if f"#{target}" in row)
+        assert reason.value in row
+        status = "no denial" if reason is Reason.NO_CERTIFICATE else f"HTTP {reason.status}"
+        assert status in row, reason
+        assert f"Reason.{reason.name}" in codes(sections)
+
+
+def test_every_setting_is_in_the_table(built: Path) -> None:
+    found = codes(page(built, "reference/settings"))
+    assert {field.name.upper() for field in fields(Settings)} <= found
+
+
+def test_the_checks_are_those_of_the_code(built: Path) -> None:
+    in_code = {number for file in (ROOT / "django_mtls").rglob("*.py") for number in CHECK_ID.findall(file.read_text())}
+    in_docs = {
+        code.removeprefix("django_mtls.")
+        for code in codes(page(built, "reference/checks"))
+        if re.fullmatch(r"django_mtls\.[EW]\d{3}", code)
+    }
+    assert in_docs == in_code
+
+
+def test_every_dialect_and_header_is_there(built: Path) -> None:
+    found = codes(page(built, "reference/dialects"))
+    assert set(BUILTIN) <= found
+    assert known_headers().names <= found
+    for dialect in BUILTIN.values():
+        verdict = dialect.verdict
+        assert set(dialect.headers) <= found
+        assert verdict is None or verdict.success <= found
+
+
+def test_every_policy_is_in_the_table(built: Path) -> None:
+    text = page(built, "reference/policies")
+    for name in mtls_auth.__all__:
+        value = getattr(mtls_auth, name)
+        if isinstance(value, type) and issubclass(value, Policy) and value is not Policy:
+            assert f"#mtls_auth.{name}" in text, name
+
+
+def test_every_public_name_is_described(built: Path) -> None:
+    text = page(built, "reference/api")
+    assert [name for name in mtls_auth.__all__ if f'id="mtls_auth.{name}"' not in text] == []
+
+
+def test_every_signal_is_described(built: Path) -> None:
+    names = {name for name, value in vars(signals).items() if isinstance(value, Signal)}
+    assert names <= codes(page(built, "reference/signals"))
+
+
+def test_every_command_is_described(built: Path) -> None:
+    text = page(built, "reference/commands")
+    commands = {name for name, app in get_commands().items() if app == "django_mtls"}
+    assert commands, "the app has no commands"
+    assert {f"manage.py {name}" for name in commands} <= codes(text)
+    for subcommand in _subcommands():
+        assert f"usage: mtls-auth {subcommand} " in text
+
+
+def _subcommands() -> Iterator[str]:
+    command = [sys.executable, "-m", "mtls_auth.cli", "--help"]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    yield from re.findall(r"^    ([a-z]+) ", output, re.MULTILINE)
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    broken = [
+        f"{source.relative_to(ROOT)}: {link}"
+        for source in pages()
+        for link in LINK.findall(source.read_text())
+        if not (source.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_the_standards_table_names_files_that_exist() -> None:
+    table = (ROOT / "README.md").read_text().partition("## Standards")[2].partition("\n## ")[0]
+    names = re.findall(r"`([\w/]+\.py)`", table)
+    assert names
+    assert [name for name in names if not ((ROOT / "mtls_auth" / name).exists() or (ROOT / name).exists())] == []
