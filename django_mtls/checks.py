@@ -12,7 +12,7 @@ from django.core import checks
 from django.db import connections, router
 
 from django_mtls.conf import get_settings
-from django_mtls.middleware import BACKEND
+from django_mtls.directory import BACKEND
 from django_mtls.models import EnrolledCertificate
 from django_mtls.problems import problems_of
 from mtls_auth import PathVerifier

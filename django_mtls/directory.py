@@ -4,8 +4,11 @@
 seconds after a change has been committed, the first request reads the state version and forgets them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
@@ -14,6 +17,8 @@ from django_mtls import freshness
 from django_mtls.lookup import CommonNameLookup, FingerprintLookup, Row
 from django_mtls.models import State
 from mtls_auth import CertificateRejected, Identity, Reason
+
+BACKEND = "django_mtls.backends.ClientCertificateBackend"
 
 # For changes that raise no version, as `User.objects.update()`: no row is older than this.
 MAX_ENTRY_AGE = 30.0
@@ -27,15 +32,37 @@ _REFUSED: dict[str, Reason] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Enrollment:
     """The principal of a certificate: its user, and the enrolled certificate's id (None if mapped by name)."""
 
-    user: AbstractBaseUser
-    certificate_id: int | None
+    __slots__ = ("_make_user", "_user", "certificate_id")
+
+    def __init__(self, make_user: Callable[[], AbstractBaseUser], certificate_id: int | None) -> None:
+        self._make_user = make_user
+        self._user: AbstractBaseUser | None = None
+        self.certificate_id = certificate_id
+
+    @property
+    def user(self) -> AbstractBaseUser:
+        """The user: one object a request, made without a query when it is first asked for."""
+        if self._user is None:
+            user: Any = self._make_user()
+            user.backend = BACKEND  # as `authenticate()` marks the users that it returns
+            self._user = user
+        return self._user
 
     def __str__(self) -> str:
         return self.user.get_username()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a row means for requests: why its certificate is refused, or how to make its user."""
+
+    row: Row
+    refused: Reason | None
+    detail: str
+    read_at: float
 
 
 class Directory:
@@ -46,58 +73,64 @@ class Directory:
         self._max_staleness = max_staleness
         self._version: int | None = None
         self._version_read_at = float("-inf")
-        # Replaced as a whole: a row that was read before a change cannot enter the map after it.
-        self._rows: dict[str, tuple[float, Row]] = {}
+        # Replaced as a whole: what was read before a change cannot enter the map after it.
+        self._standings: dict[str, Standing] = {}
 
     def recall(self, identity: Identity) -> Enrollment | None:
-        if self._max_staleness is None:
+        if not self._max_staleness:
             return None
         now = monotonic()
-        if now - self._version_read_at > self._max_staleness or self._max_staleness == 0:
+        if now - self._version_read_at > self._max_staleness:
             return None
-        remembered = self._rows.get(identity.fingerprint_sha256)
-        if remembered is None or now - remembered[0] > MAX_ENTRY_AGE:
+        standing = self._standings.get(identity.fingerprint_sha256)
+        if standing is None or now - standing.read_at > MAX_ENTRY_AGE:
             return None
-        return self._admit(remembered[1])
+        return self._admit(standing)
 
     def map(self, identity: Identity) -> Enrollment:
         try:
             if self._max_staleness is None:
-                return self._admit(self._lookup.fetch(identity))
-            return self._admit(self._fresh_row(identity))
+                return self._admit(self._read(identity, 0.0))
+            return self._admit(self._fresh(identity))
         except DatabaseError as error:
             raise CertificateRejected(Reason.STORE_UNAVAILABLE, type(error).__name__) from error
 
-    def _fresh_row(self, identity: Identity) -> Row | None:
+    def _fresh(self, identity: Identity) -> Standing:
         now = monotonic()  # before the query: what it finds is at least this fresh
         if now - self._version_read_at > (self._max_staleness or 0) or self._max_staleness == 0:
             version = freshness.read(self._lookup.alias)
             if version != self._version:
-                self._rows = {}
+                self._standings = {}
                 self._version = version
             self._version_read_at = now
-        rows = self._rows
-        remembered = rows.get(identity.fingerprint_sha256)
-        if remembered is not None and now - remembered[0] <= MAX_ENTRY_AGE:
-            return remembered[1]
-        row = self._lookup.fetch(identity)
-        if row is not None:
-            if len(rows) >= MAX_ENTRIES:
-                rows.clear()
-            rows[identity.fingerprint_sha256] = (now, row)
-        return row
+        standings = self._standings
+        remembered = standings.get(identity.fingerprint_sha256)
+        if remembered is not None and now - remembered.read_at <= MAX_ENTRY_AGE:
+            return remembered
+        standing = self._read(identity, now)
+        if len(standings) >= MAX_ENTRIES:
+            standings.clear()
+        standings[identity.fingerprint_sha256] = standing
+        return standing
 
-    def _admit(self, row: Row | None) -> Enrollment:
+    def _read(self, identity: Identity, now: float) -> Standing:
+        row = self._lookup.fetch(identity)
         if row is None:
             raise CertificateRejected(Reason.NOT_ENROLLED, "the certificate stands for no user")
+        return Standing(row, *self._refusal(row), now)
+
+    def _refusal(self, row: Row) -> tuple[Reason | None, str]:
         if row.state != State.ACTIVE:
-            reason = _REFUSED.get(row.state, Reason.NOT_ENROLLED)
-            raise CertificateRejected(reason, f"the certificate is {row.state}")
+            return _REFUSED.get(row.state, Reason.NOT_ENROLLED), f"the certificate is {row.state}"
         if row.is_revoked:
-            raise CertificateRejected(Reason.REVOKED, "its serial number is revoked")
-        user = self._lookup.user(row)
-        if user is None:
-            raise CertificateRejected(Reason.NO_USER, "the certificate's user was deleted")
-        if not user.is_active:
-            raise CertificateRejected(Reason.INACTIVE_USER, "the user is not active")
-        return Enrollment(user, row.certificate_id)
+            return Reason.REVOKED, "its serial number is revoked"
+        if not self._lookup.has_user(row):
+            return Reason.NO_USER, "the certificate's user was deleted"
+        if not self._lookup.is_active(row):
+            return Reason.INACTIVE_USER, "the user is not active"
+        return None, ""
+
+    def _admit(self, standing: Standing) -> Enrollment:
+        if standing.refused is not None:
+            raise CertificateRejected(standing.refused, standing.detail)
+        return Enrollment(partial(self._lookup.user, standing.row), standing.row.certificate_id)

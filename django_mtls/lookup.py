@@ -21,7 +21,7 @@ _issuer_key = lru_cache(maxsize=256)(issuer_key)
 
 
 class Row(NamedTuple):
-    """What the database says of one certificate. `user_values` are the columns of the user, None without one."""
+    """What the database says of one certificate. `user_values` are the columns of its user."""
 
     certificate_id: int | None
     state: str
@@ -40,6 +40,7 @@ class _Lookup:
         self._user_model: Any = get_user_model()
         self._user_fields = tuple(field.attname for field in self._user_model._meta.concrete_fields)
         self._pk_index = self._user_fields.index(str(self._user_model._meta.pk.attname))
+        self._active_index = self._user_fields.index("is_active") if "is_active" in self._user_fields else None
         self._name_index = self._user_fields.index(self._user_model.USERNAME_FIELD)
         self._queries: dict[str, CompiledQuery] = {}
 
@@ -48,10 +49,18 @@ class _Lookup:
         """The database that this request reads certificates from."""
         return router.db_for_read(EnrolledCertificate)
 
-    def user(self, row: Row) -> AbstractBaseUser | None:
-        """Build a new user object from the row, without a query; None if the certificate has none."""
-        if row.user_values[self._pk_index] is None:
-            return None
+    def has_user(self, row: Row) -> bool:
+        """Whether the certificate has a user."""
+        return row.user_values[self._pk_index] is not None
+
+    def is_active(self, row: Row) -> bool:
+        """Whether the row's user may log in."""
+        if self._active_index is None:  # a user model without the column answers by an attribute
+            return bool(self.user(row).is_active)
+        return bool(row.user_values[self._active_index])
+
+    def user(self, row: Row) -> AbstractBaseUser:
+        """Build a new user object from a row that has one, without a query."""
         values = [deepcopy(value) if isinstance(value, _MUTABLE) else value for value in row.user_values]
         user: AbstractBaseUser = self._user_model.from_db(self.alias, self._user_fields, values)
         return user

@@ -9,10 +9,11 @@ from django.contrib import auth
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.functional import SimpleLazyObject
 
 from django_mtls.conf import get_authenticator, get_settings
 from django_mtls.denial import refuse
-from django_mtls.directory import Enrollment
+from django_mtls.directory import BACKEND, Enrollment
 from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
 from mtls_auth import Authenticated, Denied
@@ -20,7 +21,6 @@ from mtls_auth.asgi import authenticate
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
-BACKEND = "django_mtls.backends.ClientCertificateBackend"
 SESSION_KEY = "_mtls_fingerprint"
 
 
@@ -87,23 +87,19 @@ class CertificateLoginMiddleware(_Middleware):
             )
         decision = decision_of(request)
         enrollment = decision.principal if isinstance(decision, Authenticated) else None
-        user = enrollment.user if isinstance(enrollment, Enrollment) else None
         if get_settings().session is not None:
-            _bind_session(request, user)
-        elif user is not None and _uses_session(request):
-            _end_session_of_another(request, user)
-        if user is not None:
-            _set_user(request, user)
+            _bind_session(request, enrollment.user if isinstance(enrollment, Enrollment) else None)
+        if isinstance(enrollment, Enrollment):
+            if _uses_session(request):
+                _end_session_of_another(request, enrollment.user)
+            # Made when somebody looks: what `auth.get_user` and `request.auser` return as well.
+            request_attributes: Any = request
+            user = SimpleLazyObject(lambda: enrollment.user)
+            request_attributes.user = request_attributes._cached_user = request_attributes._acached_user = user
 
 
 def _uses_session(request: HttpRequest) -> bool:
     return get_settings().session is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
-
-
-def _set_user(request: Any, user: Any) -> None:
-    user.backend = BACKEND
-    request.user = user
-    request._cached_user = request._acached_user = user  # what `auth.get_user` and `request.auser` return
 
 
 def _end_session_of_another(request: Any, user: Any) -> None:

@@ -7,7 +7,6 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 
 from mtls_auth import Authenticated, Connection, Decision
-from mtls_auth.asgi import without
 from mtls_auth.header_names import HeaderNames, environ_key
 
 
@@ -19,7 +18,7 @@ def take_connection(request: HttpRequest, known: HeaderNames) -> Connection:
     """
     if isinstance(request, ASGIRequest):
         connection = Connection.from_scope(request.scope, known)
-        request.scope = {**request.scope, "headers": without(request.scope, connection)}
+        request.scope = {**request.scope, "headers": connection.others}
         # Django makes a key of every spelling that the scope's removed names had.
         keys = frozenset(map(environ_key, connection.received)).intersection(request.META)
     else:

@@ -39,4 +39,4 @@ class Settings:
     denied_view: DeniedView | None = None
     """Dotted path of `view(request, denied)` that answers denials."""
     cache_entries: int = MAX_ENTRIES
-    """How many parsed certificates each process remembers; about 2 kB each."""
+    """How many parsed certificates each process remembers; about 5 kB each."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from mtls_auth.authenticator import Authenticator
@@ -45,7 +45,7 @@ class ClientCertificateMiddleware:
             return await self.app(scope, receive, send)
         connection = Connection.from_scope(scope, self.authenticator.known_headers)
         decision = await authenticate(self.authenticator, connection, self.run_in_thread)
-        scope = {**scope, "headers": without(scope, connection), DECISION_KEY: decision}
+        scope = {**scope, "headers": connection.others, DECISION_KEY: decision}
         if not isinstance(decision, Denied):
             return await self.app(scope, receive, send)
         if scope["type"] == "websocket":
@@ -60,15 +60,6 @@ async def authenticate(authenticator: Authenticator, connection: Connection, run
         return found
     decision: Decision = authenticator.recall(found) or await run_in_thread(authenticator.admit, found)
     return decision
-
-
-def without(scope: Mapping[str, Any], connection: Connection) -> list[tuple[bytes, bytes]]:
-    """Return a new list of the scope's headers without those of known dialects.
-
-    Always a new one: uvicorn with httptools appends the trailers of a request to the list that it handed out.
-    """
-    received = connection.received
-    return [header for header in scope["headers"] if not received or header[0].decode("latin-1") not in received]
 
 
 async def answer_denied(scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,7 +9,7 @@ from threading import Lock
 from mtls_auth.evidence import Evidence
 from mtls_auth.identity import Identity
 
-MAX_ENTRIES = 4096  # about 6 MB with headers of 1.2 kB
+MAX_ENTRIES = 4096  # about 20 MB with headers of 1.2 kB
 
 
 class VerifiedCache:

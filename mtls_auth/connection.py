@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from mtls_auth.errors import CertificateRejected, Reason
-from mtls_auth.header_names import HeaderNames
+from mtls_auth.header_names import Header, HeaderNames
 from mtls_auth.server_tls import EnvironFacts, ScopeFacts, ServerFacts, StatedFacts
 
 _NO_NAMES: frozenset[str] = frozenset()
@@ -18,12 +18,15 @@ class Connection:
 
     `fields` maps canonical names to the values in order; `aliases` are canonical names that also came in
     another spelling (`ssl_client_cert`); `received` are the names or environ keys to remove from the request.
+    `others` are the raw headers that remain, for ASGI: always a new list, since uvicorn with httptools appends the
+    trailers of a request to the list that it handed out.
     """
 
     server: ServerFacts = field(default_factory=StatedFacts)
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     aliases: frozenset[str] = _NO_NAMES
     received: frozenset[str] = _NO_NAMES
+    others: list[Header] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], known: HeaderNames) -> Self:
@@ -40,22 +43,20 @@ class Connection:
     @classmethod
     def from_headers(cls, headers: Iterable[tuple[bytes, bytes]], known: HeaderNames, server: ServerFacts) -> Self:
         """Read raw header pairs, names in any case."""
+        found, others = known.split(headers)
+        if not found:
+            return cls(server, others=others)
         fields: dict[str, tuple[str, ...]] = {}
-        spelling_of = known.spelling
-        found = [
-            (raw_name.decode("latin-1"), spelling, raw_value)
-            for raw_name, raw_value in headers
-            if (spelling := spelling_of(raw_name)) is not None
-        ]
-        for _received, (name, exact), raw_value in found:
-            if exact:
-                fields[name] = (*fields.get(name, ()), raw_value.decode("latin-1"))
-        return cls(
-            server,
-            fields,
-            frozenset(name for _received, (name, exact), _value in found if not exact) if found else _NO_NAMES,
-            frozenset(received for received, _spelling, _value in found) if found else _NO_NAMES,
-        )
+        aliases = _NO_NAMES
+        for (name, exact), (_raw_name, raw_value) in found:
+            if not exact:
+                aliases |= {name}
+            elif name in fields:
+                fields[name] = (*fields[name], raw_value.decode("latin-1"))
+            else:
+                fields[name] = (raw_value.decode("latin-1"),)
+        received = frozenset([header[0].decode("latin-1") for _spelling, header in found])
+        return cls(server, fields, aliases, received, others)
 
     def one(self, name: str) -> str | None:
         """Return the only value of a field without blanks around it, None if absent; raise if it came twice."""

@@ -2,8 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+Header: TypeAlias = tuple[bytes, bytes]
+
+MAX_REMEMBERED = 1024
+MAX_REMEMBERED_LENGTH = 64
 
 _SEPARATOR = re.compile(rb"[^a-z0-9]")
 
@@ -23,14 +27,35 @@ class HeaderNames:
         self.environ_keys = frozenset(environ_key(name) for name in self.names)
         self.name_by_key = {environ_key(name): name for name in self.names}
         self._by_folded = {_fold(name.encode()): name for name in self.names}
-        # Names are the client's choice: the cache is bounded, and a miss costs one regular expression.
-        self.spelling = lru_cache(maxsize=1024)(self._spelling)
+        self._remembered: dict[bytes, Spelling | None] = {}
 
     def in_environ(self, environ: Iterable[str]) -> frozenset[str]:
         """Return the environ keys that are known. A WSGI server has folded the spellings already."""
         return self.environ_keys.intersection(environ)
 
-    def _spelling(self, name: bytes) -> Spelling | None:
+    def split(self, headers: Iterable[Header]) -> tuple[list[tuple[Spelling, Header]], list[Header]]:
+        """Return the known ones of raw header pairs with their spellings, and all the others, in order."""
+        known: list[tuple[Spelling, Header]] = []
+        others: list[Header] = []
+        remembered = self._remembered
+        for header in headers:
+            name = header[0]
+            spelling = remembered[name] if name in remembered else self._remember(name)
+            if spelling is None:
+                others.append(header)
+            else:
+                known.append((spelling, header))
+        return known, others
+
+    def _remember(self, name: bytes) -> Spelling | None:
+        spelling = self.spelling(name)
+        # Names are the client's choice: what is remembered of them is bounded.
+        if len(self._remembered) < MAX_REMEMBERED and len(name) < MAX_REMEMBERED_LENGTH:
+            self._remembered[name] = spelling
+        return spelling
+
+    def spelling(self, name: bytes) -> Spelling | None:
+        """Return how a received name spells a known one, None if it is none."""
         canonical = self._by_folded.get(_fold(name))
         return None if canonical is None else Spelling(canonical, name.lower() == canonical.encode())
 

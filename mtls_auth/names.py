@@ -14,7 +14,6 @@ MAX_ATTRIBUTES = 64
 
 # Control, format (bidi, zero width), surrogate and line or paragraph separators: invisible, or read as an end.
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_PLAIN = re.compile(r"[!-~]+")
 # RFC 5321 §4.1.2 dot-string form: no display name, no quoted local part, no comment.
 _ADDR_SPEC = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+")
 _DNS_NAME = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
@@ -25,7 +24,8 @@ def check_text(value: str, what: str) -> str:
     """Return *value* if it is visible text of bounded length; raise `unusable_name` otherwise."""
     if len(value) > MAX_NAME_LENGTH:
         raise unusable(f"{what} is longer than {MAX_NAME_LENGTH} characters")
-    if not _PLAIN.fullmatch(value) and any(unicodedata.category(char) in _INVISIBLE for char in value):
+    # What is printable has none of these; not everything that has none is printable.
+    if not value.isprintable() and any(unicodedata.category(char) in _INVISIBLE for char in value):
         raise unusable(f"{what} holds control, bidi or zero-width characters")
     return value
 

@@ -1,6 +1,6 @@
 """Who may speak for a client: the trusted proxies, by network and by named Unix socket."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Self
@@ -19,13 +19,9 @@ class Peer(str):
     @classmethod
     def of(cls, socket: Any) -> Self | None:
         """Ask an accepted socket; None where it says nothing, as when the client is gone."""
-        names = []
-        for ask in (socket.getpeername, socket.getsockname):
-            try:
-                names.append(ask())
-            except OSError:
-                names.append(None)
-        return cls.from_socket(*names)
+        peername = _asked(socket.getpeername)
+        # The second system call is for Unix sockets, whose peers have no names.
+        return cls.from_socket(peername, None if isinstance(peername, tuple) else _asked(socket.getsockname))
 
     @classmethod
     def from_socket(cls, peername: object, sockname: object) -> Self | None:
@@ -38,6 +34,13 @@ class Peer(str):
         if isinstance(sockname, bytes):
             sockname = sockname.decode("utf-8", "surrogateescape")
         return cls(f"unix:{sockname}") if isinstance(sockname, str) and sockname else None
+
+
+def _asked(question: Callable[[], object]) -> object:
+    try:
+        return question()
+    except OSError:
+        return None
 
 
 class TrustedProxies:

@@ -23,7 +23,7 @@ PEER_EXTENSION = "mtls_auth.peer"
 class ServerFacts(Protocol):
     """What one server says about one connection. Absence of a fact is None or empty, never a guess."""
 
-    def peer(self) -> Peer | None:
+    def peer(self) -> str | None:
         """Return who is at the other end of the transport; None where this server hides it."""
 
     def stated_address(self) -> str | None:
@@ -41,7 +41,7 @@ class EnvironFacts:
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self._environ = environ
 
-    def peer(self) -> Peer | None:
+    def peer(self) -> str | None:
         socket = self._environ.get("gunicorn.socket")
         return None if socket is None else Peer.of(socket)
 
@@ -67,9 +67,9 @@ class ScopeFacts:
     def __init__(self, scope: Mapping[str, Any]) -> None:
         self._scope = scope
 
-    def peer(self) -> Peer | None:
-        peer = self._extensions().get(PEER_EXTENSION)
-        return Peer(peer) if peer else None
+    def peer(self) -> str | None:
+        extensions = self._scope.get("extensions")
+        return (extensions.get(PEER_EXTENSION) or None) if extensions else None
 
     def stated_address(self) -> str | None:
         client = self._scope.get("client")
@@ -95,7 +95,7 @@ class StatedFacts:
     address: str | None = None
     chain: tuple[str | bytes, ...] = ()
 
-    def peer(self) -> Peer | None:
+    def peer(self) -> str | None:
         return self.transport_peer
 
     def stated_address(self) -> str | None:

@@ -99,7 +99,7 @@ class Forwarded:
             if chain:
                 raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "a chain came without a certificate")
             return None
-        if len(leaf) > MAX_LEAF_CHARACTERS or sum(map(len, chain)) > MAX_CHAIN_CHARACTERS:
+        if len(leaf) > MAX_LEAF_CHARACTERS or (chain and sum(map(len, chain)) > MAX_CHAIN_CHARACTERS):
             raise CertificateRejected(Reason.OVERSIZED_HEADER, "the certificate fields are too long")
         return Evidence(dialect.name, (leaf, *chain), self._vouched(), dialect.decode_raw)
 

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.widgets import ForeignKeyRawIdWidget
-from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.forms import ModelChoiceField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path
 from django.utils.decorators import method_decorator
@@ -27,6 +24,7 @@ from django_mtls.admin.certificate_search import HELP, find_certificates
 from django_mtls.admin.object_link import object_link
 from django_mtls.admin.transition import REVOKE, TRANSITIONS, Transition
 from django_mtls.admin.user_certificates import show_on_users_page
+from django_mtls.admin.user_field import UserFieldMixin
 from django_mtls.admin.validity_filter import ValidityFilter
 from django_mtls.forms.enrolment import EnrolmentForm
 from django_mtls.forms.transition import MAX_CERTIFICATES
@@ -46,7 +44,7 @@ class CertificateChangeList(ChangeList):
 
 
 @admin.register(EnrolledCertificate)
-class EnrolledCertificateAdmin(_ModelAdmin):
+class EnrolledCertificateAdmin(UserFieldMixin, _ModelAdmin):
     """Writes through `lifecycle` alone. A row is never deleted, and never moves to another user."""
 
     list_display = ("name", "user_link", "shown_state", "label", "not_after", "short_fingerprint")
@@ -101,30 +99,6 @@ class EnrolledCertificateAdmin(_ModelAdmin):
         return self.has_change_permission(request, obj) and request.user.has_perm("django_mtls.add_revocation")
 
     # --- enrolment
-
-    @property
-    def _user_admin(self) -> "admin.ModelAdmin[Any] | None":
-        model = get_user_model()
-        return self.admin_site.get_model_admin(model) if self.admin_site.is_registered(model) else None
-
-    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        # Not declared: that would be an error in projects whose user admin does not search.
-        users = self._user_admin
-        found = users is not None and users.get_search_fields(request) and users.has_view_permission(request)
-        return ("user",) if found else ()
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "user" and not self.get_autocomplete_fields(request):
-            kwargs["widget"] = ForeignKeyRawIdWidget(db_field.remote_field, self.admin_site)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if isinstance(field, ModelChoiceField):
-            # Users are made, changed and deleted on their own pages.
-            widget: Any = field.widget
-            widget.can_add_related = widget.can_change_related = widget.can_delete_related = False
-        return field
 
     def get_form(
         self, request: HttpRequest, obj: EnrolledCertificate | None = None, change: bool = False, **kwargs: Any

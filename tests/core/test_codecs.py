@@ -1,15 +1,16 @@
 """Header text to DER: what the codecs take, and that they refuse everything else with a reason."""
 
 import base64
+import re
 import ssl
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mtls_auth import CertificateRejected, Reason
+from mtls_auth import CertificateRejected, Reason, codecs
 from mtls_auth.codecs import byte_sequence, byte_sequence_list, escaped_pem, pem
 from mtls_auth.testing import client_cert_field
 from mtls_auth.testing import escaped_pem as nginx_field
@@ -270,3 +271,15 @@ def test_the_text_is_never_repeated(codec: Callable[[str], object]) -> None:
         codec("secret-value,secret-value")
     assert "secret" not in str(refused.value)
     assert refused.value.__cause__ is None or "secret" not in str(refused.value.__cause__)
+
+
+@settings(max_examples=500)
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=","), max_size=64))
+def test_unescape(text: str) -> None:
+    """Printable text is unescaped as the standard library unescapes it, or refused for an escape that is none."""
+    try:
+        found = codecs._unescape(text)
+    except CertificateRejected:
+        assert re.search("%(?![0-9A-Fa-f]{2})", text)
+    else:
+        assert found == unquote_to_bytes(text)

@@ -2,7 +2,7 @@
 
 import os
 
-SECRET_KEY = "tests"  # noqa: S105
+SECRET_KEY = "tests"
 USE_TZ = True
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "tests.django.urls"

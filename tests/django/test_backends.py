@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, Permission
 from django.http import HttpRequest
 
 from django_mtls.backends import ClientCertificateBackend
-from django_mtls.middleware import BACKEND
+from django_mtls.directory import BACKEND
 from mtls_auth import Anonymous, Authenticated, CertificateRejected, Denied, Reason
 from tests.django.conftest import MODEL_BACKEND, Browser, Configure, Issue, by_nginx, enroll, identity_of, person
 

@@ -291,7 +291,7 @@ def test_unknown_certificates_take_no_memory(configure: Configure, issue: Issue,
     for name in ("x", "y"):
         with pytest.raises(CertificateRejected):
             directory().map(identity_of(issue(name)))
-    assert directory()._rows == {}
+    assert directory()._standings == {}
 
 
 def test_others_are_forgotten_too(
@@ -469,7 +469,7 @@ def test_entries_are_bounded(
     for name in names * 2:
         enrollment = directory().map(identity_of(issue(name)))
         assert str(enrollment) == name
-        assert 1 <= len(directory()._rows) <= limit
+        assert 1 <= len(directory()._standings) <= limit
 
 
 def test_users_are_not_shared(
@@ -594,7 +594,8 @@ def test_other_errors_are_not_hidden(configure: Configure, issue: Issue, monkeyp
 def test_enrollment(configure: Configure, issue: Issue, alice: EnrolledCertificate) -> None:
     """The principal is the user, with the id of the enrolled certificate, and reads as the user's name."""
     enrollment = Directory().map(identity_of(issue("alice")))
-    assert enrollment == Enrollment(User.objects.get(username="alice"), alice.pk)
+    assert isinstance(enrollment, Enrollment)
+    assert (enrollment.user, enrollment.certificate_id) == (User.objects.get(username="alice"), alice.pk)
     assert str(enrollment) == "alice"
 
 

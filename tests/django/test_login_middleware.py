@@ -13,7 +13,8 @@ from django.test import RequestFactory
 
 from django_mtls import lifecycle
 from django_mtls import middleware as middleware_module
-from django_mtls.middleware import BACKEND, CertificateLoginMiddleware
+from django_mtls.directory import BACKEND
+from django_mtls.middleware import CertificateLoginMiddleware
 from django_mtls.models import CRLReason, EnrolledCertificate, State
 from mtls_auth import Anonymous
 from tests.django.conftest import (
@@ -106,10 +107,12 @@ def test_no_login_signal(configure: Configure, browser: Browser, holders: Holder
 
 @VIEWS
 def test_the_user_is_one_object(configure: Configure, browser: Browser, holders: Holders, view: str) -> None:
-    """`request.user` and `await request.auser()` are the principal itself, and know their backend."""
+    """`request.user` and `await request.auser()` are the principal's one user, and know their backend."""
     request = browser.get(view, holders.laptop).request
-    assert request.user is request.certificate_decision.principal.user
+    request.user.first_name = "changed"
+    assert request.certificate_decision.principal.user.first_name == "changed"
     assert async_to_sync(request.auser)() is request.user
+    assert isinstance(request.user, User)
     assert request.user.backend == BACKEND
     assert request.user.is_authenticated is True
 

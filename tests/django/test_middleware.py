@@ -92,7 +92,9 @@ def test_request_attributes(configure: Configure, browser: Browser, issue: Issue
     row = enroll(issue("alice"), person("alice"))
     request = browser.get(path, by_nginx(issue("alice").der)).request
     assert type(request.certificate_decision) is Authenticated
-    assert request.certificate_decision.principal == Enrollment(User.objects.get(), row.pk)
+    principal = request.certificate_decision.principal
+    assert isinstance(principal, Enrollment)
+    assert (principal.user, principal.certificate_id) == (User.objects.get(), row.pk)
     assert request.certificate_decision.identity is request.client_certificate
     assert request.client_certificate.fingerprint_sha256 == issue("alice").fingerprint_sha256
     request = browser.get(path).request
