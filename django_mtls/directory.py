@@ -4,9 +4,7 @@
 seconds after a change has been committed, the first request reads the state version and forgets them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -14,7 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import Error as DatabaseError
 
 from django_mtls import freshness
-from django_mtls.lookup import CommonNameLookup, FingerprintLookup, Row
+from django_mtls.lookup import CommonNameLookup, FingerprintLookup, Lookup, Row
 from django_mtls.models import State
 from mtls_auth import CertificateRejected, Identity, Reason
 
@@ -35,18 +33,23 @@ _REFUSED: dict[str, Reason] = {
 class Enrollment:
     """The principal of a certificate: its user, and the enrolled certificate's id (None if mapped by name)."""
 
-    __slots__ = ("_make_user", "_user", "certificate_id")
+    __slots__ = ("_lookup", "_row", "_user")
 
-    def __init__(self, make_user: Callable[[], AbstractBaseUser], certificate_id: int | None) -> None:
-        self._make_user = make_user
+    def __init__(self, lookup: Lookup, row: Row) -> None:
+        self._lookup = lookup
+        self._row = row
         self._user: AbstractBaseUser | None = None
-        self.certificate_id = certificate_id
+
+    @property
+    def certificate_id(self) -> int | None:
+        """The primary key of the `EnrolledCertificate`."""
+        return self._row.certificate_id
 
     @property
     def user(self) -> AbstractBaseUser:
         """The user: one object a request, made without a query when it is first asked for."""
         if self._user is None:
-            user: Any = self._make_user()
+            user: Any = self._lookup.user(self._row)
             user.backend = BACKEND  # as `authenticate()` marks the users that it returns
             self._user = user
         return self._user
@@ -69,7 +72,7 @@ class Directory:
     """The `PrincipalMapper` over Django's database. Unknown certificates are never remembered."""
 
     def __init__(self, *, by_common_name: bool = False, max_staleness: float | None = None) -> None:
-        self._lookup = CommonNameLookup() if by_common_name else FingerprintLookup()
+        self._lookup: Lookup = CommonNameLookup() if by_common_name else FingerprintLookup()
         self._max_staleness = max_staleness
         self._version: int | None = None
         self._version_read_at = float("-inf")
@@ -133,4 +136,4 @@ class Directory:
     def _admit(self, standing: Standing) -> Enrollment:
         if standing.refused is not None:
             raise CertificateRejected(standing.refused, standing.detail)
-        return Enrollment(partial(self._lookup.user, standing.row), standing.row.certificate_id)
+        return Enrollment(self._lookup, standing.row)

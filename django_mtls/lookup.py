@@ -33,7 +33,7 @@ class Row(NamedTuple):
 _MUTABLE = (dict, list, set)
 
 
-class _Lookup:
+class Lookup:
     """Base: the user's columns, and one compiled query for each database."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class _Lookup:
         raise NotImplementedError
 
 
-class FingerprintLookup(_Lookup):
+class FingerprintLookup(Lookup):
     """The enrolled certificate with this fingerprint, and its user."""
 
     def queryset(self, alias: str) -> "QuerySet[Any, Any]":
@@ -109,7 +109,7 @@ class FingerprintLookup(_Lookup):
         return Row(certificate_id, state, is_revoked, user_values)
 
 
-class CommonNameLookup(_Lookup):
+class CommonNameLookup(Lookup):
     """The user whose name is the common name; the certificate may be enrolled too, and then must agree."""
 
     def queryset(self, alias: str) -> "QuerySet[Any, Any]":

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
@@ -63,6 +63,11 @@ class Forwarded:
     proxies: TrustedProxies
     proxy_verifies: bool = False
     server_address_is_peer: bool = False
+    vouched: Assurance | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        presence = Assurance.PROXY_PRESENCE if self.proxy_verifies else None
+        object.__setattr__(self, "vouched", Assurance.PROXY_VERDICT if self.dialect.verdict is not None else presence)
 
     @property
     def dialects(self) -> tuple[Dialect, ...]:
@@ -70,7 +75,7 @@ class Forwarded:
 
     @property
     def vouches(self) -> bool:
-        return self.dialect.verdict is not None or self.proxy_verifies
+        return self.vouched is not None
 
     def believes(self, connection: Connection) -> bool:
         """Whether the transport peer of the connection is a trusted proxy; False where the server hides it."""
@@ -101,12 +106,7 @@ class Forwarded:
             return None
         if len(leaf) > MAX_LEAF_CHARACTERS or (chain and sum(map(len, chain)) > MAX_CHAIN_CHARACTERS):
             raise CertificateRejected(Reason.OVERSIZED_HEADER, "the certificate fields are too long")
-        return Evidence(dialect.name, (leaf, *chain), self._vouched(), dialect.decode_raw)
-
-    def _vouched(self) -> Assurance | None:
-        if self.dialect.verdict is not None:
-            return Assurance.PROXY_VERDICT
-        return Assurance.PROXY_PRESENCE if self.proxy_verifies else None
+        return Evidence(dialect.name, (leaf, *chain), self.vouched, dialect.decode_raw)
 
 
 @cache

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.integration.browser import Chromium
 from tests.integration.example import Example, Surroundings
@@ -54,7 +55,12 @@ def restored(scene: Scene) -> Iterator[Scene]:
 
 def text_of(driver: WebDriver) -> str:
     """Return what the page shows."""
-    return driver.find_element(By.TAG_NAME, "body").text
+    return str(driver.execute_script("return document.body.innerText"))
+
+
+def wait_for_text(driver: WebDriver, text: str) -> None:
+    """Wait until the page that a click leads to shows *text*."""
+    WebDriverWait(driver, 20, ignored_exceptions=[JavascriptException]).until(lambda driver: text in text_of(driver))
 
 
 def curl_as_bob(example: Example) -> Response:
@@ -96,7 +102,7 @@ def test_revoke_in_the_browser(restored: Scene, tmp_path: Path) -> None:
     alice.find_element(By.NAME, "comment").send_keys("The laptop was stolen.")
     alice.save_screenshot(str(tmp_path / "confirmation.png"))
     alice.find_element(By.CSS_SELECTOR, "#content-main input[type=submit]").click()
-    assert "1 certificate was revoked." in text_of(alice)
+    wait_for_text(alice, "1 certificate was revoked.")
     alice.save_screenshot(str(tmp_path / "revoked.png"))
     response = curl_as_bob(example)
     assert (response.status, json.loads(response.body)["reason"]) == (403, "revoked")
