@@ -12,10 +12,11 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db import router
 from django.db.models import F, Model
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_save, pre_save
 
 from django_mtls.compiled_query import CompiledQuery
 from django_mtls.models import EnrolledCertificate, Revocation, StateVersion
+from django_mtls.remembered_user import refresh_unchanged
 
 _ROW = 1
 
@@ -45,12 +46,23 @@ def _compiled(using: str) -> CompiledQuery:
 def connect() -> None:
     """Bump on every saved or deleted certificate, revocation and user, proxy and child models included."""
     # Without a sender: the signals of a proxy or child model name that one.
+    pre_save.connect(_refresh, dispatch_uid="django-mtls-save")
     post_save.connect(_changed, dispatch_uid="django-mtls-saved")
     post_delete.connect(_changed, dispatch_uid="django-mtls-deleted")
 
 
+def _refresh(sender: type[Model], **kwargs: Any) -> None:
+    if issubclass(sender, get_user_model()):
+        refresh_unchanged(sender, **kwargs)
+
+
 def _changed(sender: type[Model], update_fields: frozenset[str] | None = None, **kwargs: Any) -> None:
-    if not issubclass(sender, (EnrolledCertificate, Revocation, get_user_model())):
+    if issubclass(sender, (EnrolledCertificate, Revocation)):
+        # Whatever the settings of this process say: others may remember.
+        bump(router.db_for_write(EnrolledCertificate))
+        return
+    # A child of the user model, and the parent that holds its columns, are the user too.
+    if not issubclass(sender, get_user_model()) and not issubclass(get_user_model(), sender):
         return
     if update_fields == frozenset({"last_login"}):  # every login saves it, and nobody is admitted by it
         return

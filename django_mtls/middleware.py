@@ -4,24 +4,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.conf import settings
-from django.contrib import auth
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 from django.utils.functional import SimpleLazyObject
 
+from django_mtls import sessions
 from django_mtls.conf import get_authenticator, get_settings
 from django_mtls.denial import refuse
-from django_mtls.directory import BACKEND, Enrollment
+from django_mtls.directory import Enrollment
 from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
-from mtls_auth import Authenticated, Denied
+from mtls_auth import Authenticated, Decision, Denied
 from mtls_auth.asgi import authenticate
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-
-SESSION_KEY = "_mtls_fingerprint"
 
 
 class _Middleware:
@@ -46,7 +44,9 @@ class ClientCertificateMiddleware(_Middleware):
         authenticator = get_authenticator()
         decision = authenticator.authenticate(take_connection(request, authenticator.known_headers))
         attach(request, decision)
-        return refuse(request, decision) if isinstance(decision, Denied) else self.get_response(request)
+        if isinstance(decision, Denied):
+            return refuse(request, decision)
+        return _for_whom(decision, self.get_response(request))
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         authenticator = get_authenticator()
@@ -55,8 +55,17 @@ class ClientCertificateMiddleware(_Middleware):
         attach(request, decision)
         if isinstance(decision, Denied):
             return await sync_to_async(refuse)(request, decision)
-        response: HttpResponseBase = await self.get_response(request)
-        return response
+        return _for_whom(decision, await self.get_response(request))
+
+
+def _for_whom(decision: Decision, response: HttpResponseBase) -> HttpResponseBase:
+    """Keep what was made for a certificate out of shared caches: no cookie, and so no `Vary`, tells them apart."""
+    if isinstance(decision, Authenticated):
+        if "Cache-Control" in response.headers:
+            patch_cache_control(response, private=True)
+        else:
+            response.headers["Cache-Control"] = "private"
+    return response
 
 
 class CertificateLoginMiddleware(_Middleware):
@@ -68,67 +77,36 @@ class CertificateLoginMiddleware(_Middleware):
     def __call__(self, request: HttpRequest) -> Any:
         if self.async_mode:
             return self.__acall__(request)
-        self.log_in(request)
-        return self.get_response(request)
+        enrollment = self.log_in(request)
+        response = self.get_response(request)
+        if enrollment is not None:
+            sessions.finish(request, enrollment)
+        return response
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         # Without a session nothing here touches a database: the hot path stays on the event loop.
-        if _uses_session(request):
-            await sync_to_async(self.log_in)(request)
+        if sessions.uses_session(request):
+            enrollment = await sync_to_async(self.log_in)(request)
         else:
-            self.log_in(request)
+            enrollment = self.log_in(request)
         response: HttpResponseBase = await self.get_response(request)
+        if enrollment is not None:
+            sessions.finish(request, enrollment)
         return response
 
-    def log_in(self, request: HttpRequest) -> None:
+    def log_in(self, request: Any) -> Enrollment | None:
+        """Set the user that the certificate stands for; return the enrolment, None without one."""
         if not hasattr(request, "user"):
             raise ImproperlyConfigured(
                 "CertificateLoginMiddleware needs request.user: put it below AuthenticationMiddleware in MIDDLEWARE"
             )
         decision = decision_of(request)
-        enrollment = decision.principal if isinstance(decision, Authenticated) else None
-        if get_settings().session is not None:
-            _bind_session(request, enrollment.user if isinstance(enrollment, Enrollment) else None)
-        if isinstance(enrollment, Enrollment):
-            if _uses_session(request):
-                _end_session_of_another(request, enrollment.user)
+        principal = decision.principal if isinstance(decision, Authenticated) else None
+        enrollment = principal if isinstance(principal, Enrollment) else None
+        if sessions.uses_session(request):
+            sessions.begin(request, enrollment)
+        if enrollment is not None:
             # Made when somebody looks: what `auth.get_user` and `request.auser` return as well.
-            request_attributes: Any = request
             user = SimpleLazyObject(lambda: enrollment.user)
-            request_attributes.user = request_attributes._cached_user = request_attributes._acached_user = user
-
-
-def _uses_session(request: HttpRequest) -> bool:
-    return get_settings().session is not None or settings.SESSION_COOKIE_NAME in request.COOKIES
-
-
-def _end_session_of_another(request: Any, user: Any) -> None:
-    """Keep what one user's session holds from the user that the certificate names."""
-    session = getattr(request, "session", None)
-    if session is not None and session.get(auth.SESSION_KEY, _key_of(user)) != _key_of(user):
-        session.flush()
-
-
-def _key_of(user: Any) -> str:
-    return str(user._meta.pk.value_to_string(user))  # as auth.login() writes it
-
-
-def _bind_session(request: Any, user: Any) -> None:
-    """Log the certificate's user in, or end a session whose certificate is gone or is another one."""
-    session = request.session
-    bound = session.get(SESSION_KEY)
-    if user is None:
-        if bound is not None:
-            auth.logout(request)
-        return
-    fingerprint = request.client_certificate.fingerprint_sha256
-    same_user = session.get(auth.SESSION_KEY) == _key_of(user)
-    if bound == fingerprint and same_user:
-        return
-    if bound is not None and get_settings().session == "user" and same_user:
-        session[SESSION_KEY] = fingerprint
-        return
-    if auth.SESSION_KEY in session:
-        session.flush()  # nothing of another login, or of another certificate, is taken along
-    auth.login(request, user, backend=BACKEND)
-    session[SESSION_KEY] = fingerprint
+            request.user = request._cached_user = request._acached_user = user
+        return enrollment

@@ -33,7 +33,8 @@ def ensure_pki(directory: Path) -> bool:
 def _is_usable(directory: Path) -> bool:
     names = ["ca", "server", *USERS]
     files = [directory / f"{name}.pem" for name in names]
-    if not all(file.exists() for file in (*files, *(directory / f"{name}.key" for name in names[1:]))):
+    others = [f"{name}.key" for name in names[1:]] + [f"{user}.p12" for user in USERS]
+    if not all(file.exists() for file in (*files, *(directory / other for other in others))):
         return False
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     return all(x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc > tomorrow for file in files)

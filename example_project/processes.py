@@ -46,7 +46,7 @@ class Processes:
         for process in reversed(self._running):
             _signal_group(process, signal.SIGTERM)
             try:
-                process.wait(timeout=5)
+                process.wait(timeout=2)  # uvicorn would wait for open connections
             except subprocess.TimeoutExpired:
                 _signal_group(process, signal.SIGKILL)
                 process.wait()

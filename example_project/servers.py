@@ -37,7 +37,6 @@ def _gunicorn(worker: str) -> Callable[[str, Site, int | None], list[str]]:
 
 def _uvicorn(app: str, site: Site, port: int | None) -> list[str]:
     arguments = ["uvicorn", APPS[app], "--http", "mtls_auth.servers.uvicorn:HTTPProtocol", "--log-level", "warning"]
-    arguments += ["--timeout-graceful-shutdown", "2"]  # open keep-alive connections do not hold Ctrl-C up
     if port is None:
         return [*arguments, "--uds", str(site.socket)]
     arguments += ["--host", "127.0.0.1", "--port", str(port)]
@@ -62,6 +61,7 @@ def server_command(name: str | None, app: str, site: Site, port: int | None) -> 
     if name not in fitting:
         raise CannotStart(f"{name} does not run --app {app}: use --server {' or --server '.join(fitting)}.")
     server = SERVERS[name]
-    if find_spec(server.module) is None:
-        raise CannotStart(f"{server.module} is not installed: run pip install '.[demo]' in this environment.")
+    for module in (server.module, "django", *(("starlette",) if app == "starlette" else ())):
+        if find_spec(module) is None:
+            raise CannotStart(f"{module} is not installed: run pip install '.[demo]' in this environment.")
     return [sys.executable, "-m", *server.command(app, site, port)]

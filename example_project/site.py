@@ -32,11 +32,16 @@ class Site:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             ensure_pki(self.pki)
             _ensure_secret(self.directory / "secret-key")
+            self._prepare_database()
         except OSError as error:
             raise CannotStart(
                 f"Cannot write to {self.directory} ({error.strerror}): choose another folder with --directory."
             ) from error
-        self._prepare_database()
+        except (ValueError, _database_error()) as error:
+            raise CannotStart(
+                f"The state in {self.directory} cannot be used ({error}): delete the folder to start again, or choose "
+                "another one with --directory."
+            ) from error
 
     def _prepare_database(self) -> None:
         # Django can be imported only once it knows which settings and which folder.
@@ -68,3 +73,9 @@ def _ensure_secret(file: Path) -> None:
     if not file.exists():
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(48))
+
+
+def _database_error() -> type[Exception]:
+    from django.db import Error
+
+    return Error

@@ -9,6 +9,8 @@ from threading import Lock
 from mtls_auth.evidence import Evidence
 from mtls_auth.identity import Identity
 
+# Evidence with a longer chain is verified each time: a client chooses what it adds to its chain.
+MAX_ENTRY_SIZE = 16 * 1024
 MAX_ENTRIES = 4096  # about 20 MB with headers of 1.2 kB
 
 
@@ -26,7 +28,7 @@ class VerifiedCache:
         return self._entries.get(_key(evidence))
 
     def put(self, evidence: Evidence, identity: Identity) -> None:
-        if self.max_entries <= 0:
+        if self.max_entries <= 0 or sum(map(len, evidence.raw)) > MAX_ENTRY_SIZE:
             return
         key = _key(evidence)
         with self._lock:

@@ -44,12 +44,14 @@ def certificates_in(data: bytes) -> tuple[bytes, ...]:
 
 
 def client_certificate_in(data: bytes) -> Certificate:
-    """Return the one end-entity certificate in *data*; CA certificates beside it are ignored.
+    """Return the one end-entity certificate in *data*; CA certificates beside it are ignored, v1 roots too.
 
     Raises `CertificateRejected` as `certificates_in` and `load_certificate` do, and where there is not just one.
     """
     certificates = [load_certificate(der) for der in dict.fromkeys(certificates_in(data))]
-    leaves = certificates if len(certificates) == 1 else [item for item in certificates if not item.is_ca]
+    leaves = certificates
+    if len(certificates) > 1:
+        leaves = [item for item in certificates if not item.is_ca and item.subject != item.issuer]
     if len(leaves) != 1:
         raise _malformed(f"it holds {len(leaves)} client certificates: give one at a time")
     return leaves[0]

@@ -66,4 +66,6 @@ def environ_key(name: str) -> str:
 
 
 def _fold(name: bytes) -> bytes:
+    if not name.isascii():  # Django makes "SS" of "ß"
+        name = name.decode("latin-1").upper().encode("latin-1", "replace")
     return _SEPARATOR.sub(b"-", name.lower())

@@ -185,7 +185,7 @@ class EnrolledCertificateAdmin(UserFieldMixin, _ModelAdmin):
             context["transitions"] = [
                 (transition.offer, confirmation.url_of(self, f"{transition.name}_one", obj.pk))
                 for transition in TRANSITIONS.values()
-                if transition.can_start(obj)
+                if transition.can_start(obj) and transition.is_allowed(obj, request.user)
             ]
         return super().render_change_form(request, context, add, change, form_url, obj)
 
@@ -222,6 +222,8 @@ class EnrolledCertificateAdmin(UserFieldMixin, _ModelAdmin):
             raise PermissionDenied
         if row is None:
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+        if not transition.is_allowed(row, request.user):
+            raise PermissionDenied
         if not transition.can_start(row):
             message = _("Nothing to do: this certificate is %(state)s.") % {"state": row.get_state_display()}
             self.message_user(request, message, messages.WARNING)
@@ -239,8 +241,9 @@ class EnrolledCertificateAdmin(UserFieldMixin, _ModelAdmin):
         if request.method != "POST" or not rows:
             self.message_user(request, _("No certificate was selected: select them in the list."), messages.WARNING)
             return HttpResponseRedirect(confirmation.url_of(self, "changelist"))
-        if not all(self.has_revoke_permission(request, row) for row in rows):
-            raise PermissionDenied
+        for row in rows:
+            if not self.has_revoke_permission(request, row) or not transition.is_allowed(row, request.user):
+                raise PermissionDenied
         if not valid:
             return confirmation.ask(self, request, transition, rows, form)
         return confirmation.carry_out(self, request, transition, rows, form)

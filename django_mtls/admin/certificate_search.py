@@ -77,9 +77,10 @@ def _by_digits(digits: str) -> Q:
 
 
 def _serials(digits: str) -> list[str]:
-    if not digits or len(digits.lstrip("0")) > _MAX_SERIAL_DIGITS + 10:
+    digits = digits.lstrip("0")
+    if not digits or len(digits) > _MAX_SERIAL_DIGITS + 10:
         return []
-    found = {digits.lstrip("0")}
+    found = {digits}
     if digits.isdecimal():
         found.add(f"{int(digits):x}")
     return sorted(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils.functional import Promise
@@ -29,6 +30,12 @@ class Transition:
     form: type[TransitionForm]
     starts_from: frozenset[State]
     apply: Callable[[Rows, TransitionForm, AbstractBaseUser], Rows]
+    lets_in: bool = False
+    """Whether the certificate can sign in afterwards."""
+
+    def is_allowed(self, row: EnrolledCertificate, by: Any) -> bool:
+        """Whether *by* may take this step: only superusers let a certificate in that signs in as one."""
+        return not self.lets_in or by.is_superuser or not getattr(row.user, "is_superuser", False)
 
     def can_start(self, row: EnrolledCertificate) -> bool:
         return row.state in self.starts_from
@@ -124,5 +131,6 @@ REACTIVATE = Transition(
     form=TransitionForm,
     starts_from=frozenset({State.SUSPENDED}),
     apply=_reactivate,
+    lets_in=True,
 )
 TRANSITIONS = {transition.name: transition for transition in (REVOKE, SUSPEND, REACTIVATE)}

@@ -33,7 +33,7 @@ class TransitionForm(forms.Form):
 
     def clean_certificates(self) -> list[int]:
         numbers = self.cleaned_data["certificates"].split(",")
-        if len(numbers) > MAX_CERTIFICATES or not all(number.isdecimal() and len(number) < 20 for number in numbers):
+        if len(numbers) > MAX_CERTIFICATES or not all(number.isdecimal() and len(number) < 19 for number in numbers):
             raise ValidationError(_("Go back and select the certificates again."), code="invalid")
         return [int(number) for number in numbers]
 

@@ -116,3 +116,12 @@ def test_threads(identity: Identity) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(partial(work), range(8))) == 0
     assert len(cache) == 16
+
+
+def test_long_evidence_is_not_kept(identity: Identity) -> None:
+    """What a client adds to its chain takes no memory: long evidence is verified each time."""
+    cache = VerifiedCache()
+    cache.put(evidence("a" * (16 * 1024 + 1)), identity)
+    assert len(cache) == 0
+    cache.put(evidence("a" * (16 * 1024)), identity)
+    assert len(cache) == 1

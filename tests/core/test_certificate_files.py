@@ -4,6 +4,7 @@ import base64
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -173,3 +174,21 @@ def test_loaded_certificates_are_the_same() -> None:
     """What comes out of PKCS#7 is what went in, byte for byte."""
     assert set(certificates_in(P7)) == {LEAF.der, LEAF.root.public_bytes(Encoding.DER)}
     assert x509.load_der_x509_certificate(certificates_in(PEM)[0]) == LEAF.certificate
+
+
+def test_a_v1_root_beside_the_leaf() -> None:
+    """A root that signed itself is no client certificate, also where no extension says that it is a CA."""
+    ca = CertificateAuthority()
+    ca.certificate = (
+        x509.CertificateBuilder()
+        .subject_name(ca.subject)
+        .issuer_name(ca.subject)
+        .public_key(ca.key.public_key())
+        .serial_number(1)
+        .not_valid_before(ca.certificate.not_valid_before_utc)
+        .not_valid_after(ca.certificate.not_valid_after_utc)
+        .sign(ca.key, hashes.SHA256())
+    )
+    alice = ca.issue("alice")
+    assert client_certificate_in(alice.pem + ca.pem).common_name == "alice"
+    assert client_certificate_in(ca.pem).common_name == "Test CA"

@@ -42,6 +42,9 @@ def test_byte_walk(separator: int) -> None:
     spelling = NAMES.spelling(b"client" + bytes([separator]) + b"cert")
     if chr(separator).isascii() and chr(separator).isalnum():
         assert spelling is None
+    elif chr(separator) == "ß":  # two letters, where Django makes upper case of it
+        assert spelling is None
+        assert KNOWN.spelling(b"x-\xdfl-client-cert") == ("x-ssl-client-cert", False)
     else:
         assert spelling == ("client-cert", separator == ord("-"))
 

@@ -275,3 +275,30 @@ class TestOwnCertificate:
         """What is revoked stays revoked: no step starts there."""
         for transition in TRANSITIONS.values():
             assert State.REVOKED not in transition.starts_from
+
+
+class TestSuperusers:
+    @pytest.fixture
+    def suspended(self) -> EnrolledCertificate:
+        """A suspended certificate that signs in as a superuser."""
+        row = enroll(user_named("root", is_superuser=True))
+        lifecycle.suspend(row)
+        return row
+
+    def test_only_superusers_let_one_in(self, client: Client, operator: Any, suspended: EnrolledCertificate) -> None:
+        """Who is none can suspend a superuser's certificate, and not reactivate it: neither page nor step is there."""
+        assert address("reactivate_one", suspended.pk) not in text_of(client.get(address("change", suspended.pk)))
+        assert client.get(address("reactivate_one", suspended.pk)).status_code == 403
+        assert confirm(client, [suspended], "reactivate").status_code == 403
+        assert states() == [State.SUSPENDED]
+
+    def test_superusers_can(self, client: Client, suspended: EnrolledCertificate) -> None:
+        """A superuser reactivates it."""
+        sign_in(client, superuser=True)
+        assert confirm(client, [suspended], "reactivate").status_code == 200
+        assert states() == [State.ACTIVE]
+
+    def test_impossible_numbers(self, client: Client, operator: Any) -> None:
+        """A number that no database has is no certificate."""
+        posted = {"certificates": "9" * 19, "revocation_reason": "keyCompromise", "comment": ""}
+        assert "No certificate was selected" in text_of(client.post(address("revoke"), posted, follow=True))

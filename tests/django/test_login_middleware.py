@@ -11,8 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from django_mtls import lifecycle
-from django_mtls import middleware as middleware_module
+from django_mtls import lifecycle, sessions
 from django_mtls.directory import BACKEND
 from django_mtls.middleware import CertificateLoginMiddleware
 from django_mtls.models import CRLReason, EnrolledCertificate, State
@@ -390,7 +389,7 @@ def test_the_session_names_the_fingerprint(configure: Configure, browser: Browse
     configure(SESSION="certificate")
     session = browser.get("/sync/open/", holders.laptop).request.session
     assert (
-        session[middleware_module.SESSION_KEY]
+        session[sessions.FINGERPRINT_KEY]
         == EnrolledCertificate.objects.get(pk=holders.rows["laptop"].pk).fingerprint_sha256
     )
 
@@ -437,3 +436,30 @@ def test_without_sessions(configure: Configure, settings: Any) -> None:
     request.certificate_decision = Anonymous()
     assert CertificateLoginMiddleware(view)(request).content == b"seen"
     assert request.user is None
+
+
+# What one certificate's user leaves behind
+
+
+@VIEWS
+def test_a_session_is_never_taken_along(configure: Configure, browser: Browser, holders: Holders, view: str) -> None:
+    """Without SESSION too, what a view put into alice's session is gone for the next user, and for nobody."""
+    for following in (NOTHING, holders.bob):
+        assert keep(browser, "data", holders.laptop) is None
+        assert keep(browser, None, holders.phone) == "data"
+        assert browser.get(view, following).user == ("" if following is NOTHING else "bob")
+        assert keep(browser, None, holders.laptop) is None
+
+
+def test_answers_are_private(configure: Configure, browser: Browser, holders: Holders) -> None:
+    """What was made for a certificate stays out of shared caches; what was made for nobody says nothing."""
+    assert browser.get("/sync/open/", holders.laptop).response.headers["Cache-Control"] == "private"
+    assert "Cache-Control" not in browser.get("/sync/open/").response.headers
+
+
+def test_auser_ends_with_the_session(configure: Configure, browser: Browser, holders: Holders) -> None:
+    """When a bound session ends, `await request.auser()` is nobody as well."""
+    configure(SESSION="certificate")
+    browser.get("/sync/open/", holders.laptop)
+    request = browser.get("/sync/open/").request
+    assert not async_to_sync(request.auser)().is_authenticated

@@ -45,7 +45,9 @@ class Chromium:
     def __enter__(self) -> WebDriver:
         """Start it."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-        service = Service(requires("chromedriver"), env={**environment, "HOME": str(self._home)})
+        service = Service(
+            requires("chromedriver"), env={**environment, "HOME": str(self._home), "TMPDIR": str(self._home)}
+        )
         self._driver = webdriver.Chrome(options=self._options, service=service)
         self._driver.set_page_load_timeout(30)
         return self._driver

@@ -159,7 +159,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     profile = tmp_path_factory.mktemp("profile")
     for option in (*OPTIONS.split(), f"--user-data-dir={profile}"):
         options.add_argument(option)
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    service = Service(chromedriver, env={**environment, "HOME": str(profile), "TMPDIR": str(profile)})
+    driver = webdriver.Chrome(options=options, service=service)
     driver.set_page_load_timeout(30)
     driver.set_script_timeout(30)
     yield driver
