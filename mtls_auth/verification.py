@@ -142,11 +142,11 @@ class PathVerifier:
 
 def _uselessness(anchor: x509.Certificate) -> str | None:
     """Say why nothing can ever be verified by this anchor; None if something can."""
-    name = f"trust anchor {anchor.subject.rfc4514_string()!r}"
     try:
+        name = f"trust anchor {anchor.subject.rfc4514_string()!r}"
         key = anchor.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        return f"{name} cannot be read ({error})"
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return f"a trust anchor cannot be read ({type(error).__name__})"
     if anchor.version is not x509.Version.v3:
         return f"{name} is X.509 v1 and verifies nobody: make the CA again with basicConstraints CA:TRUE"
     weak_rsa = isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048

@@ -1,5 +1,7 @@
 """Trusted proxies: who is believed, and which lists cannot work."""
 
+from typing import Any
+
 import pytest
 
 from mtls_auth import ConfigurationError, TrustedProxies
@@ -132,3 +134,11 @@ def test_repr() -> None:
 def test_peer_from_socket(peername: object, sockname: object, peer: str | None) -> None:
     """The peer is its address, or the listening path of a Unix socket, or unknown."""
     assert Peer.from_socket(peername, sockname) == peer
+
+
+@pytest.mark.parametrize("entry", ["::ffff:10.0.0.0/104", "::ffff:10.0.0.1", b"10.0.0.0/8", None])
+def test_entries_that_never_match(entry: Any) -> None:
+    """A mapped network, which is compared as IPv4, and what is no text are errors that repeat them."""
+    with pytest.raises(ConfigurationError) as error:
+        TrustedProxies.parse([entry])
+    assert repr(entry) in str(error.value)

@@ -1,6 +1,7 @@
 """Policies: whom each predicate admits, that what lacks an attribute is denied, and the text for the audit."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -265,3 +266,10 @@ def test_decide(people: dict[str, Identity]) -> None:
     refused = CommonName("alice").decide(Authenticated(people["two units"], "user"))
     assert isinstance(refused, Denied)
     assert refused.identity == people["two units"]
+
+
+@pytest.mark.parametrize("combination", [AllOf, AnyOf, NoneOf])
+def test_only_policies_are_combined(combination: Any) -> None:
+    """A class, or anything else that is no policy, is an error when it is combined, not when it is asked."""
+    with pytest.raises(ConfigurationError, match="is not a policy"):
+        combination(AnyVerifiedCertificate(), CommonName)

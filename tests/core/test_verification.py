@@ -26,6 +26,8 @@ from mtls_auth.verification import MAX_CHAIN
 from tests.core.conftest import reason_of
 from tests.pki import BrokenLeaves
 
+HOSTILE = Path(__file__).parents[1] / "vectors" / "hostile"
+
 NOW = datetime.now(UTC)
 
 
@@ -367,3 +369,17 @@ def test_a_subject_is_no_anchor(ca: CertificateAuthority) -> None:
     twin = CertificateAuthority()
     assert twin.subject == ca.subject == distinguished_name("Test CA")
     assert reason_of(verify, PathVerifier([twin.certificate]), ca.issue("alice")) is Reason.UNTRUSTED
+
+
+def test_useless_anchors(caplog: pytest.LogCaptureFixture) -> None:
+    """Anchors by which nothing can be verified are said, and refuse; they do not hide those that work."""
+    weak = CertificateAuthority("Ed25519 CA", key_type="ed25519")
+    unreadable = x509.load_der_x509_certificate((HOSTILE / "key_ec_unknown_curve.der").read_bytes())
+    old = x509.load_der_x509_certificate((HOSTILE / "ok_v1.der").read_bytes())
+    good = CertificateAuthority()
+    verifier = PathVerifier([weak.certificate, unreadable, old, good.certificate])
+    kinds = ("a key that verifies nobody", "cannot be read", "is X.509 v1")
+    assert [kind in problem for kind, problem in zip(kinds, verifier.useless, strict=True)] == [True, True, True]
+    assert len(caplog.records) == 3
+    assert verify(verifier, good.issue("alice"))
+    assert reason_of(verify, verifier, weak.issue("alice")) is Reason.UNTRUSTED

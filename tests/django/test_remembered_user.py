@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from django_mtls.directory import Directory
+from django_mtls.lookup import FingerprintLookup
 from tests.django.conftest import Configure, Issue, enroll, identity_of, person
 
 pytestmark = pytest.mark.django_db
@@ -41,3 +42,26 @@ def test_other_users_are_saved_as_ever(django_assert_num_queries: object) -> Non
     with django_assert_num_queries(1):  # type: ignore[operator]
         user.save()
     assert User.objects.get(username="bob").first_name == "Bob"
+
+
+def test_a_deleted_user(configure: Configure, issue: Issue) -> None:
+    """A remembered user that was deleted meanwhile is saved as Django saves a deleted user."""
+    enroll(issue("alice"), person("alice"))
+    user: Any = Directory().map(identity_of(issue("alice"))).user
+    User.objects.all().delete()
+    user.save()
+    assert User.objects.get().username == "alice"
+
+
+def test_a_user_model_without_a_column(issue: Issue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where `is_active` is no column, the user object answers."""
+    enroll(issue("alice"), person("alice"))
+    lookup = FingerprintLookup()
+    monkeypatch.setattr(lookup, "_active_index", None)
+    row = lookup.fetch(identity_of(issue("alice")))
+    assert row is not None
+    assert lookup.is_active(row)
+    User.objects.update(is_active=False)
+    row = lookup.fetch(identity_of(issue("alice")))
+    assert row is not None
+    assert not lookup.is_active(row)
