@@ -78,7 +78,8 @@ def register() -> None:
     checks.register(check_middleware, checks.Tags.security)
     checks.register(check_trust_anchors, checks.Tags.security)
     checks.register(check_server_address, checks.Tags.security, deploy=True)
-    checks.register(check_connections, checks.Tags.database, deploy=True)
+    # Not tagged as a database check: it asks no database, and those run only when one is named.
+    checks.register(check_connections, checks.Tags.security, deploy=True)
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -129,9 +130,7 @@ def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
     return [W005] if _is_valid() and get_settings().server_address_is_peer else []
 
 
-def check_connections(
-    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
-) -> list[checks.CheckMessage]:
+def check_connections(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Warn of a new database connection for each request."""
     if not _is_valid() or get_settings().max_staleness:  # zero asks each time as well
         return []

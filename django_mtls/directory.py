@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from django_mtls import freshness
 from django_mtls.lookup import CommonNameLookup, FingerprintLookup, Lookup, Row
 from django_mtls.models import State
+from django_mtls.remembered_user import mark
 from mtls_auth import CertificateRejected, Identity, Reason
 
 BACKEND = "django_mtls.backends.ClientCertificateBackend"
@@ -33,11 +34,12 @@ _REFUSED: dict[str, Reason] = {
 class Enrollment:
     """The principal of a certificate: its user, and the enrolled certificate's id (None if mapped by name)."""
 
-    __slots__ = ("_lookup", "_row", "_user")
+    __slots__ = ("_lookup", "_row", "_user", "is_remembered")
 
-    def __init__(self, lookup: Lookup, row: Row) -> None:
+    def __init__(self, lookup: Lookup, row: Row, is_remembered: bool) -> None:
         self._lookup = lookup
         self._row = row
+        self.is_remembered = is_remembered
         self._user: AbstractBaseUser | None = None
 
     @property
@@ -51,6 +53,8 @@ class Enrollment:
         if self._user is None:
             user: Any = self._lookup.user(self._row)
             user.backend = BACKEND  # as `authenticate()` marks the users that it returns
+            if self.is_remembered:
+                mark(user, tuple(self._row.user_values))
             self._user = user
         return self._user
 
@@ -136,4 +140,4 @@ class Directory:
     def _admit(self, standing: Standing) -> Enrollment:
         if standing.refused is not None:
             raise CertificateRejected(standing.refused, standing.detail)
-        return Enrollment(self._lookup, standing.row)
+        return Enrollment(self._lookup, standing.row, self._max_staleness is not None)

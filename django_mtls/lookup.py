@@ -14,7 +14,6 @@ from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 from django_mtls.compiled_query import CompiledQuery
 from django_mtls.issuer_key import issuer_key
 from django_mtls.models import EnrolledCertificate, Revocation, State
-from django_mtls.remembered_user import mark
 from mtls_auth import CertificateRejected, Identity, Reason
 from mtls_auth.names import check_stable
 
@@ -64,7 +63,6 @@ class Lookup:
         """Build a new user object from a row that has one, without a query."""
         values = [deepcopy(value) if isinstance(value, _MUTABLE) else value for value in row.user_values]
         user: AbstractBaseUser = self._user_model.from_db(self.alias, self._user_fields, values)
-        mark(user, tuple(row.user_values))
         return user
 
     def fetch(self, identity: Identity) -> Row | None:

@@ -103,10 +103,13 @@ class CertificateLoginMiddleware(_Middleware):
         decision = decision_of(request)
         principal = decision.principal if isinstance(decision, Authenticated) else None
         enrollment = principal if isinstance(principal, Enrollment) else None
-        if sessions.uses_session(request):
+        uses_session = sessions.uses_session(request)
+        if uses_session:
             sessions.begin(request, enrollment)
         if enrollment is not None:
-            # Made when somebody looks: what `auth.get_user` and `request.auser` return as well.
-            user = SimpleLazyObject(lambda: enrollment.user)
+            # Beside a query, making the user costs little; without one, only who looks at the user pays for it.
+            is_lazy = enrollment.is_remembered and not uses_session
+            user = SimpleLazyObject(lambda: enrollment.user) if is_lazy else enrollment.user
+            # What `auth.get_user` and `request.auser` return.
             request.user = request._cached_user = request._acached_user = user
         return enrollment

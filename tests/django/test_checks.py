@@ -176,11 +176,11 @@ def test_other_databases(configure: Configure, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_connection_check_is_for_deployment(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    """W004 comes with `check --deploy`, whichever databases it is given; it opens no connection."""
+    """W004 comes with `check --deploy`, also where no database is named for its checks; it opens no connection."""
     pretend(monkeypatch, "postgresql", {"CONN_MAX_AGE": 0})
     assert our_ids() == []
     assert our_ids(include_deployment_checks=True) == ["W004"]
-    assert our_ids(tags=[Tags.database], include_deployment_checks=True) == ["W004"]
+    assert our_ids(tags=[Tags.security], include_deployment_checks=True) == ["W004"]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_saving_writes_what_changed(configure: Configure, issue: Issue) -> None:
 def test_update_fields(configure: Configure, issue: Issue) -> None:
     """With `update_fields` nothing is read again: Django's own rules hold."""
     enroll(issue("alice"), person("alice"))
-    user: Any = Directory().map(identity_of(issue("alice"))).user
+    user: Any = Directory(max_staleness=60).map(identity_of(issue("alice"))).user
     User.objects.filter(username="alice").update(last_name="Smith")
     user.last_name = "Jones"
     user.save(update_fields=["last_name"])
@@ -47,7 +47,7 @@ def test_other_users_are_saved_as_ever(django_assert_num_queries: object) -> Non
 def test_a_deleted_user(configure: Configure, issue: Issue) -> None:
     """A remembered user that was deleted meanwhile is saved as Django saves a deleted user."""
     enroll(issue("alice"), person("alice"))
-    user: Any = Directory().map(identity_of(issue("alice"))).user
+    user: Any = Directory(max_staleness=60).map(identity_of(issue("alice"))).user
     User.objects.all().delete()
     user.save()
     assert User.objects.get().username == "alice"
