@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
-from warnings import catch_warnings, filterwarnings, simplefilter
+from warnings import filterwarnings
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -121,9 +121,7 @@ def spki_sha256(certificate: Certificate) -> str:
 def signature_hash_name(certificate: Certificate) -> str | None:
     """Name of the hash that the issuer signed with, as `sha256`; None where the algorithm has none (Ed25519)."""
     try:
-        with catch_warnings():
-            simplefilter("ignore")
-            algorithm = x509.load_der_x509_certificate(certificate.der).signature_hash_algorithm
+        algorithm = x509.load_der_x509_certificate(certificate.der).signature_hash_algorithm
     except UnsupportedAlgorithm:
         return "unknown"
     return algorithm.name if algorithm is not None else None
