@@ -21,6 +21,7 @@ def get_settings() -> Settings:
         raise ImproperlyConfigured("\n".join(f"{problem.message} {problem.hint}" for problem in problems))
     values = {key.lower(): value for key, value in raw.items()}
     values |= {
+        "sources": tuple(raw.get("SOURCES") or ()),
         "trusted_proxies": tuple(raw.get("TRUSTED_PROXIES", ())),
         "trust_anchors": anchor_files_of(raw),
         "denied_view": denied_view_of(raw),
@@ -39,7 +40,7 @@ def get_authenticator() -> Authenticator:
         source_of(raw),
         policy=AnyVerifiedCertificate() if settings.policy is None else settings.policy,
         verifier=verifier_of(raw),
-        mapper=Directory(by_common_name=settings.mapping == "common_name", max_staleness=settings.max_staleness),
+        mapper=Directory(mapping=settings.mapping, max_staleness=settings.max_staleness),
         required=settings.required,
         cache_entries=settings.cache_entries,
     )

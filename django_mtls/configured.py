@@ -10,11 +10,17 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from mtls_auth import (
+    AgreeingSources,
+    AnyOf,
     ConfigurationError,
     Denied,
     Dialect,
     Forwarded,
     PathVerifier,
+    ProxyCertificate,
+    ProxySecret,
+    ServerEnviron,
+    ServerVariables,
     Source,
     TLSSocket,
     TrustedProxies,
@@ -22,27 +28,75 @@ from mtls_auth import (
     VouchedFor,
 )
 from mtls_auth.dialects import BUILTIN
+from mtls_auth.proxy_secret import DEFAULT_HEADER
+from mtls_auth.server_environ import BUILTIN_VARIABLES
 
 DeniedView = Callable[[HttpRequest, Denied], HttpResponseBase]
 
 
 def source_of(raw: Mapping[str, Any]) -> Source:
-    """Return the source. Raises `ConfigurationError` for the proxies, and what `dialect_of` raises."""
+    """Return the source. Raises `ConfigurationError` for who is trusted, and what `format_of` raises."""
+    parts = parts_of(raw)
+    sources = [_part(part, parts) for part in parts]
+    return AgreeingSources(sources) if len(sources) > 1 else sources[0]
+
+
+def parts_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the dicts that name one source each."""
+    return list(raw["SOURCES"]) if raw.get("SOURCES") else [raw]
+
+
+def _part(raw: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> Source:
     if raw["SOURCE"] == "tls":
-        return TLSSocket()
-    return Forwarded(
-        dialect=dialect_of(raw),
-        proxies=TrustedProxies.parse(raw.get("TRUSTED_PROXIES", ())),
-        proxy_verifies=raw.get("PROXY_VERIFIES", False),
-        server_address_is_peer=raw.get("SERVER_ADDRESS_IS_PEER", False),
-    )
+        pinned = [part["PROXY_CERTIFICATE"] for part in parts if part.get("PROXY_CERTIFICATE")]
+        return TLSSocket(ProxyCertificate(AnyOf(*pinned)) if pinned else None)
+    found = format_of(raw)
+    if isinstance(found, ServerVariables):
+        return ServerEnviron(found)
+    return Forwarded(dialect=found, **trust_of(raw))
 
 
-def dialect_of(raw: Mapping[str, Any]) -> Dialect:
-    """Return the dialect with its header names. Raises `ConfigurationError`, `ImportError`, `TypeError`."""
+def trust_of(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who may speak, as the arguments of `Forwarded`; raise `ConfigurationError` with everything wrong."""
+    proxies, secret, certificate = (raw.get(f"{name}") for name in _TRUST)
+    made: dict[str, Any] = {
+        "proxy_verifies": raw.get("PROXY_VERIFIES", False),
+        "server_address_is_peer": raw.get("SERVER_ADDRESS_IS_PEER", False),
+    }
+    problems: list[str] = []
+    secrets = (secret,) if isinstance(secret, str) else tuple(secret or ())
+    header = raw.get("PROXY_SECRET_HEADER", DEFAULT_HEADER)
+    makers: dict[str, Callable[[], object]] = {
+        "proxies": lambda: TrustedProxies.parse(proxies) if proxies else None,
+        "secret": lambda: ProxySecret(*secrets, header=header) if secrets else None,
+        "certificate": lambda: ProxyCertificate(certificate) if certificate else None,
+    }
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except ConfigurationError as error:
+            problems += error.problems
+    if not problems and not (proxies or secrets or certificate):
+        problems = [f"nobody is trusted: give {', '.join(_TRUST[:-1])} or {_TRUST[-1]}"]
+    if problems:
+        raise ConfigurationError(*problems)
+    return made
+
+
+_TRUST = ("TRUSTED_PROXIES", "PROXY_SECRET", "PROXY_CERTIFICATE")
+
+
+def format_of(raw: Mapping[str, Any]) -> Dialect | ServerVariables:
+    """Return the dialect with its header names, or the server's variables.
+
+    Raises `ConfigurationError`, `ImportError`, `TypeError`.
+    """
     value = raw["SOURCE"]
     if isinstance(value, str):
-        value = BUILTIN[value] if value in BUILTIN else import_string(value)
+        named: object = BUILTIN.get(value) or BUILTIN_VARIABLES.get(value)
+        value = named if named is not None else import_string(value)
+    if isinstance(value, ServerVariables):
+        return value
     if not isinstance(value, Dialect):
         raise TypeError(f"{value!r} is not a Dialect")
     names = raw.get("HEADERS", {})

@@ -22,7 +22,7 @@ def refuse(request: HttpRequest, denied: Denied) -> HttpResponseBase:
         request=request,
         reason=denied.reason,
         detail=denied.detail,
-        fingerprint_sha256=denied.identity.fingerprint_sha256 if denied.identity else None,
+        fingerprint_sha256=denied.identity.fingerprint if denied.identity else None,
     )
     return (get_settings().denied_view or answer_denied)(request, denied)
 

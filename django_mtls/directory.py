@@ -15,6 +15,7 @@ from django_mtls import freshness
 from django_mtls.lookup import CommonNameLookup, FingerprintLookup, Lookup, Row
 from django_mtls.models import State
 from django_mtls.remembered_user import mark
+from django_mtls.stated_lookup import StatedFingerprintLookup, StatedNameLookup
 from mtls_auth import CertificateRejected, Identity, Reason
 
 BACKEND = "django_mtls.backends.ClientCertificateBackend"
@@ -28,6 +29,13 @@ _REFUSED: dict[str, Reason] = {
     State.SUSPENDED: Reason.SUSPENDED,
     State.SUPERSEDED: Reason.SUPERSEDED,
     State.REVOKED: Reason.REVOKED,
+}
+
+
+_LOOKUPS: dict[str, tuple[type[Lookup], type[Lookup]]] = {
+    "fingerprint": (FingerprintLookup, StatedFingerprintLookup),
+    "common_name": (CommonNameLookup, CommonNameLookup),
+    "stated_name": (StatedNameLookup, StatedNameLookup),
 }
 
 
@@ -75,8 +83,10 @@ class Standing:
 class Directory:
     """The `PrincipalMapper` over Django's database. Unknown certificates are never remembered."""
 
-    def __init__(self, *, by_common_name: bool = False, max_staleness: float | None = None) -> None:
-        self._lookup: Lookup = CommonNameLookup() if by_common_name else FingerprintLookup()
+    def __init__(self, *, mapping: str = "fingerprint", max_staleness: float | None = None) -> None:
+        of_certificates, of_statements = _LOOKUPS[mapping]
+        self._lookup: Lookup = of_certificates()
+        self._stated: Lookup = of_statements()
         self._max_staleness = max_staleness
         self._version: int | None = None
         self._version_read_at = float("-inf")
@@ -84,7 +94,7 @@ class Directory:
         self._standings: dict[str, Standing] = {}
 
     def recall(self, identity: Identity) -> Enrollment | None:
-        if not self._max_staleness:
+        if not self._max_staleness or identity.statement is not None:
             return None
         now = monotonic()
         if now - self._version_read_at > self._max_staleness:
@@ -96,7 +106,8 @@ class Directory:
 
     def map(self, identity: Identity) -> Enrollment:
         try:
-            if self._max_staleness is None:
+            # Only the row tells whether a certificate that is kept back is in force: it is asked each time.
+            if self._max_staleness is None or identity.statement is not None:
                 return self._admit(self._read(identity, 0.0))
             return self._admit(self._fresh(identity))
         except DatabaseError as error:
@@ -121,7 +132,7 @@ class Directory:
         return standing
 
     def _read(self, identity: Identity, now: float) -> Standing:
-        row = self._lookup.fetch(identity)
+        row = (self._lookup if identity.statement is None else self._stated).fetch(identity)
         if row is None:
             raise CertificateRejected(Reason.NOT_ENROLLED, "the certificate stands for no user")
         return Standing(row, *self._refusal(row), now)

@@ -45,7 +45,7 @@ def _assurance(source: Source) -> Assurance:
     """Return what the source says of every certificate that it forwards."""
     if not source.dialects:
         return Assurance.TLS_SOCKET
-    with_verdict = all(dialect.verdict is not None for dialect in source.dialects)
+    with_verdict = all(dialect.has_verdict for dialect in source.dialects)
     return Assurance.PROXY_VERDICT if with_verdict else Assurance.PROXY_PRESENCE
 
 

@@ -6,6 +6,7 @@ sends its signal when that commits.
 
 from collections.abc import Iterable
 from functools import partial
+from hashlib import sha1
 from typing import Any
 
 from cryptography import x509
@@ -145,6 +146,7 @@ def facts(certificate: Certificate) -> dict[str, Any]:
     return {
         **issued(certificate),
         "fingerprint_sha256": certificate.fingerprint_sha256,
+        "fingerprint_sha1": sha1(certificate.der, usedforsecurity=False).hexdigest(),
         "subject_cn": certificate.common_name or "",
         "subject": certificate.subject.rfc4514_string(),
         "issuer": certificate.issuer.rfc4514_string(),

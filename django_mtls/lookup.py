@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import MultipleObjectsReturned
 from django.db import router
-from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 
 from django_mtls.compiled_query import CompiledQuery
 from django_mtls.issuer_key import issuer_key
@@ -90,16 +90,25 @@ class Lookup:
 class FingerprintLookup(Lookup):
     """The enrolled certificate with this fingerprint, and its user."""
 
+    columns: tuple[str, ...] = ()
+    """More of them, which come first."""
+
     def queryset(self, alias: str) -> "QuerySet[Any, Any]":
         revocations = Revocation.objects.using(alias).filter(
             issuer_key=OuterRef("issuer_key"), serial_number=OuterRef("serial_number")
         )
         return (
             EnrolledCertificate.objects.using(alias)
-            .filter(fingerprint_sha256="%fingerprint%")
+            .filter(self.condition())
             .order_by()
-            .values_list("pk", "state", Exists(revocations), *(f"user__{name}" for name in self._user_fields))
+            .values_list(
+                *self.columns, "pk", "state", Exists(revocations), *(f"user__{name}" for name in self._user_fields)
+            )
         )
+
+    def condition(self) -> Q:
+        """Which rows are this certificate's."""
+        return Q(fingerprint_sha256="%fingerprint%")
 
     def parameters(self, identity: Identity) -> Mapping[str, str]:
         return {"fingerprint": identity.fingerprint_sha256}
@@ -131,11 +140,15 @@ class CommonNameLookup(Lookup):
         )
         return queryset
 
-    def parameters(self, identity: Identity) -> Mapping[str, str]:
+    def name(self, identity: Identity) -> str:
+        """Return the name that must be the user's."""
         if identity.subject_cn is None:
             raise CertificateRejected(Reason.UNUSABLE_NAME, "the subject has no common name")
+        return check_stable(identity.subject_cn, "the common name")
+
+    def parameters(self, identity: Identity) -> Mapping[str, str]:
         return {
-            "common_name": check_stable(identity.subject_cn, "the common name"),
+            "common_name": self.name(identity),
             "fingerprint": identity.fingerprint_sha256,
             "issuer_key": _issuer_key(identity.certificate.issuer),
             "serial_number": identity.certificate.serial_hex,
@@ -145,7 +158,7 @@ class CommonNameLookup(Lookup):
         certificate_id, state, enrolled_user, is_revoked, *user_values = row
         name = user_values[self._name_index]
         # A case-insensitive collation finds `admin` for `ADMIN`.
-        if name != identity.subject_cn:
+        if name != self.name(identity):
             raise CertificateRejected(Reason.NOT_ENROLLED, "the user's name is not the common name, letter by letter")
         if certificate_id is not None and enrolled_user != user_values[self._pk_index]:
             raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "the certificate is enrolled for another user")

@@ -1,16 +1,17 @@
 """Everything that is wrong with `MTLS_AUTH`, at once, under the ids of the system checks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from django_mtls.configured import denied_view_of, dialect_of, source_of, verifier_of
+from django_mtls.configured import denied_view_of, format_of, parts_of, source_of, trust_of, verifier_of
 from django_mtls.settings import Settings
-from mtls_auth import ConfigurationError, Dialect, Policy
+from mtls_auth import ConfigurationError, Dialect, Policy, ServerVariables
 from mtls_auth.dialects import BUILTIN
+from mtls_auth.server_environ import BUILTIN_VARIABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,12 @@ class Problem:
 _KEYS = [item.name.upper() for item in fields(Settings)]
 _LISTS = (list, tuple, set, frozenset)
 _TYPES: Mapping[str, tuple[type, ...]] = {
-    "SOURCE": (str, Dialect),
+    "SOURCE": (str, Dialect, ServerVariables),
+    "SOURCES": (list, tuple),
     "TRUSTED_PROXIES": _LISTS,
+    "PROXY_SECRET": (str, list, tuple),
+    "PROXY_SECRET_HEADER": (str,),
+    "PROXY_CERTIFICATE": (Policy, type(None)),
     "HEADERS": (Mapping,),
     "PROXY_VERIFIES": (bool,),
     "SERVER_ADDRESS_IS_PEER": (bool,),
@@ -38,9 +43,18 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "MAX_STALENESS": (int, float, type(None)),
     "CACHE_ENTRIES": (int,),
 }
-_FOR_PROXIES = ("TRUSTED_PROXIES", "HEADERS", "PROXY_VERIFIES", "SERVER_ADDRESS_IS_PEER")
+_FOR_PROXIES = (
+    "TRUSTED_PROXIES",
+    "PROXY_SECRET",
+    "PROXY_SECRET_HEADER",
+    "PROXY_CERTIFICATE",
+    "HEADERS",
+    "PROXY_VERIFIES",
+    "SERVER_ADDRESS_IS_PEER",
+)
+_OF_A_SOURCE = ("SOURCE", *_FOR_PROXIES)
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
-    "MAPPING": ("fingerprint", "common_name"),
+    "MAPPING": ("fingerprint", "common_name", "stated_name"),
     "SESSION": (None, "certificate", "user"),
 }
 
@@ -51,27 +65,59 @@ def problems_of(raw: object) -> list[Problem]:
         return [Problem("E001", "MTLS_AUTH is not a dict.", 'Set MTLS_AUTH = {"SOURCE": "tls"}, or name your proxy.')]
     problems = [*_key_problems(raw), *_value_problems(raw)]
     if not problems:
+        problems += _parts_problems(raw)
+    if not problems:
         problems += _combination_problems(raw)
     return problems
 
 
 def _key_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from _unknown_keys("MTLS_AUTH", raw, _KEYS)
+    if "SOURCES" in raw and not frozenset(_OF_A_SOURCE).isdisjoint(raw):
+        wrong = ", ".join(key for key in _OF_A_SOURCE if key in raw)
+        yield Problem("E003", f"MTLS_AUTH has SOURCES and beside them {wrong}.", "Move these into one of SOURCES.")
+    elif "SOURCE" not in raw and not raw.get("SOURCES"):
+        yield Problem("E003", "MTLS_AUTH names no SOURCE.", f"Use {_names()}, or a Dialect.")
+
+
+def _unknown_keys(where: str, raw: Mapping[str, Any], known: Sequence[str]) -> Iterator[Problem]:
     for key in raw:
-        if key not in _KEYS:
-            close = get_close_matches(str(key).upper(), _KEYS, 1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(_KEYS)}."
-            yield Problem("E001", f"MTLS_AUTH has an unknown key {key!r}.", hint)
-    if "SOURCE" not in raw:
-        names = ", ".join(repr(name) for name in BUILTIN)
-        yield Problem("E003", "MTLS_AUTH names no SOURCE.", f'Use "tls", or one of {names}, or a Dialect.')
+        if key not in known:
+            close = get_close_matches(str(key).upper(), known, 1)
+            hint = f"Did you mean {close[0]!r}?" if close else f"The keys are {', '.join(known)}."
+            yield Problem("E001", f"{where} has an unknown key {key!r}.", hint)
+
+
+def _names() -> str:
+    return ", ".join(map(repr, ("tls", *BUILTIN, *BUILTIN_VARIABLES)))
+
+
+def _parts_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is wrong with each of SOURCES."""
+    for number, part in enumerate(raw.get("SOURCES", ())):
+        where = f"MTLS_AUTH['SOURCES'][{number}]"
+        if not isinstance(part, Mapping):
+            yield Problem("E002", f"{where} is {type(part).__name__}.", 'Give a dict: {"SOURCE": "nginx", …}.')
+            continue
+        yield from _unknown_keys(where, part, _OF_A_SOURCE)
+        yield from filter(None, (_type_problem(where, key, value) for key, value in part.items()))
+        if "SOURCE" not in part:
+            yield Problem("E003", f"{where} names no SOURCE.", f"Use {_names()}, or a Dialect.")
+
+
+def _type_problem(where: str, key: str, value: object) -> Problem | None:
+    types: tuple[type, ...] = _TYPES.get(key, (object,))
+    if isinstance(value, types) and not (isinstance(value, bool) and not {bool, object}.intersection(types)):
+        return None
+    names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types)
+    return Problem("E002", f"{where}[{key!r}] is {type(value).__name__}.", f"Give {names}.")
 
 
 def _value_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     for key, value in raw.items():
-        types: tuple[type, ...] = _TYPES.get(key, (object,))
-        if not isinstance(value, types) or (isinstance(value, bool) and not {bool, object}.intersection(types)):
-            names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types)
-            yield Problem("E002", f"MTLS_AUTH[{key!r}] is {type(value).__name__}.", f"Give {names}.")
+        problem = _type_problem("MTLS_AUTH", key, value)
+        if problem is not None:
+            yield problem
         elif key in _CHOICES and value not in _CHOICES[key]:
             choices = ", ".join(map(repr, _CHOICES[key]))
             yield Problem("E002", f"MTLS_AUTH[{key!r}] is {value!r}.", f"Give one of {choices}.")
@@ -84,14 +130,12 @@ def _value_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _combination_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    found = [*_source_problems(raw), *_anchor_problems(raw)]
+    parts = parts_of(raw)
+    found = [problem for part in parts for problem in _source_problems(part)]
+    found += _anchor_problems(raw)
     yield from found
-    if not found and verifier_of(raw).needs_vouching and not source_of(raw).vouches:
-        yield Problem(
-            "E009",
-            f"MTLS_AUTH: nothing in the headers of {raw['SOURCE']!r} says that the certificate was verified.",
-            "Give TRUST_ANCHORS, or set PROXY_VERIFIES = True if your proxy forwards only what it verified.",
-        )
+    if not found:
+        yield from _evidence_problems(raw)
     if raw.get("MAPPING") == "common_name" and raw.get("POLICY") is None:
         yield Problem(
             "E010",
@@ -100,22 +144,62 @@ def _combination_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
+def _evidence_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what cannot be decided by what the sources tell."""
+    try:
+        source = source_of(raw)
+    except ConfigurationError as error:  # one of the process's variables, or sources that exclude each other
+        for message in error.problems:
+            yield Problem("E003", f"MTLS_AUTH: {message}.", "Read the reference of MTLS_AUTH['SOURCE'].")
+        return
+    verifies = not verifier_of(raw).needs_vouching
+    if not verifies and not source.vouches:
+        silent = [dialect for dialect in source.dialects if dialect.unverified or not dialect.has_verdict]
+        never = any(dialect.unverified for dialect in silent)
+        yield Problem(
+            "E009",
+            f"MTLS_AUTH: nothing in the headers of {', '.join(repr(row.name) for row in silent)} says that the "
+            "certificate was verified.",
+            "Give TRUST_ANCHORS."
+            if never
+            else "Give TRUST_ANCHORS, or set PROXY_VERIFIES = True if your proxy forwards only what it verified.",
+        )
+    formats = [format_of(part) for part in parts_of(raw) if part["SOURCE"] != "tls"]
+    without = [row.name for row in formats if row.without_certificate]
+    stated = raw.get("MAPPING") == "stated_name"
+    if without and (verifies or raw.get("MAPPING") == "common_name"):
+        yield Problem(
+            "E013",
+            f"MTLS_AUTH: {', '.join(map(repr, without))} forwards no certificate, which TRUST_ANCHORS and the mapping "
+            "by common name need.",
+            'Leave out TRUST_ANCHORS, and map by "fingerprint" or "stated_name".',
+        )
+    if stated and len(without) < len(parts_of(raw)):
+        yield Problem(
+            "E013",
+            "MTLS_AUTH maps stated names, and has a source that forwards certificates instead.",
+            'Map by "fingerprint" or "common_name".',
+        )
+
+
 def _source_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    if raw["SOURCE"] == "tls":
+    try:
+        found = None if raw["SOURCE"] == "tls" else format_of(raw)
+    except (ImportError, ConfigurationError, TypeError) as error:
+        yield Problem("E003", f"MTLS_AUTH['SOURCE']: {error}.", f"The names are {_names()}.")
+        return
+    if not isinstance(found, Dialect):
         unused = [key for key in _FOR_PROXIES if raw.get(key)]
         if unused:
-            message = f"MTLS_AUTH reads the TLS socket and has {', '.join(unused)}, which are for proxies."
+            reads = "the TLS socket" if found is None else "variables of the server"
+            message = f"MTLS_AUTH reads {reads} and has {', '.join(unused)}, which are for proxies."
             yield Problem("E004", message, "Remove them, or name the proxy's dialect as SOURCE.")
         return
     try:
-        dialect_of(raw)
-    except (ImportError, ConfigurationError, TypeError) as error:
-        yield Problem("E003", f"MTLS_AUTH['SOURCE']: {error}.", f"The dialects are {', '.join(BUILTIN)}.")
-        return
-    try:
+        trust_of(raw)
         source_of(raw)
     except ConfigurationError as error:
-        hint = "List the networks or Unix sockets from which your proxy connects, and no others."
+        hint = "List the networks or Unix sockets from which your proxy connects, and no others; or use PROXY_SECRET."
         for message in error.problems:
             yield Problem("E005", f"MTLS_AUTH['TRUSTED_PROXIES']: {message}.", hint)
 

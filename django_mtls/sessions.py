@@ -61,7 +61,7 @@ def _bind(request: Any, user: Any) -> None:
             auth.logout(request)
             request._cached_user = request._acached_user = request.user
         return
-    fingerprint = request.client_certificate.fingerprint_sha256
+    fingerprint = request.client_certificate.reference
     same_user = session.get(auth.SESSION_KEY) == _key_of(user)
     if bound == fingerprint and same_user:
         return

@@ -3,20 +3,33 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from django_mtls.configured import DeniedView
-from mtls_auth import Dialect, Policy
+from mtls_auth import Dialect, Policy, ServerVariables
 from mtls_auth.cache import MAX_ENTRIES
+from mtls_auth.proxy_secret import DEFAULT_HEADER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The keys of `MTLS_AUTH`, their types and defaults."""
 
-    source: str | Dialect
-    """`"tls"` for the Python server's own TLS socket, or the proxy's dialect: a name, a `Dialect`, a dotted path."""
+    source: str | Dialect | ServerVariables | None = None
+    """`"tls"` for the Python server's own TLS socket, the proxy's dialect or the server's variables: a name, a
+    `Dialect` or `ServerVariables`, a dotted path."""
+    sources: tuple[Mapping[str, Any], ...] = ()
+    """Several places instead of one: dicts of `SOURCE` and the keys from `TRUSTED_PROXIES` to
+    `SERVER_ADDRESS_IS_PEER`. What they say of a request must agree."""
     trusted_proxies: tuple[str, ...] = ()
-    """Networks and Unix sockets (`"unix:/run/app.sock"`) of the proxy; needed with a dialect."""
+    """Networks and Unix sockets (`"unix:/run/app.sock"`) of the proxy. A dialect needs these, or one of the next two;
+    whoever speaks must satisfy all that are given."""
+    proxy_secret: str | tuple[str, ...] = ()
+    """What the proxy writes into a header, in the same place as the certificate's; two values while it changes."""
+    proxy_secret_header: str = DEFAULT_HEADER
+    """The name of that header."""
+    proxy_certificate: Policy | None = None
+    """Which client certificates on the server's own TLS socket are the proxy's: `Fingerprint("…")`."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Other header names for the dialect: `{"leaf": "ssl-client-cert", "verdict": "ssl-client-verify"}`."""
     proxy_verifies: bool = False
@@ -26,7 +39,8 @@ class Settings:
     trust_anchors: tuple[str | Path, ...] = ()
     """PEM files of CAs: then the application verifies every certificate itself."""
     mapping: str = "fingerprint"
-    """`"fingerprint"`: enrolled certificates. `"common_name"`: the common name is the user name."""
+    """`"fingerprint"`: enrolled certificates. `"common_name"`: the common name is the user name. `"stated_name"`: the
+    name that a mesh's proxy states is the user name."""
     policy: Policy | None = None
     """Whom the site admits at all. Without one: every certificate that stands for a user."""
     required: bool = False

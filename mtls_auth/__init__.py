@@ -1,18 +1,21 @@
 """Client-certificate (mutual TLS) identity for Python web applications.
 
 Start reading at `mtls_auth.authenticator`. Adapters are imported by path: `mtls_auth.wsgi`, `mtls_auth.asgi`,
-`mtls_auth.starlette`; the Django app is `django_mtls`. Importing this package imports no framework.
+`mtls_auth.starlette`; the dialects of all terminators are in `mtls_auth.dialects`, the servers' own variables in
+`mtls_auth.server_environ`; the Django app is `django_mtls`. Importing this package imports no framework.
 """
 
 from mtls_auth.authenticator import Authenticator
 from mtls_auth.certificate import Certificate, load_certificate, load_client_certificate
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
-from mtls_auth.dialects import NGINX, RFC9440, Dialect, Verdict
+from mtls_auth.dialect import Dialect, Verdict
+from mtls_auth.dialects import NGINX, RFC9440
 from mtls_auth.errors import CertificateRejected, ConfigurationError, MTLSAuthError, Reason
-from mtls_auth.evidence import Assurance, Evidence
+from mtls_auth.evidence import Assurance, Evidence, Statement
+from mtls_auth.forwarded import Forwarded
 from mtls_auth.identity import Identity
-from mtls_auth.mapping import ByCommonName, ByFingerprint, ByIdentity, PrincipalMapper
+from mtls_auth.mapping import ByCommonName, ByFingerprint, ByIdentity, ByStatedName, PrincipalMapper
 from mtls_auth.peers import TrustedProxies
 from mtls_auth.policy import (
     AllOf,
@@ -25,8 +28,12 @@ from mtls_auth.policy import (
     NoneOf,
     OrganizationalUnit,
     Policy,
+    SubjectPublicKey,
 )
-from mtls_auth.sources import AgreeingSources, Forwarded, Source, TLSSocket
+from mtls_auth.proxy_certificate import ProxyCertificate
+from mtls_auth.proxy_secret import ProxySecret
+from mtls_auth.server_environ import ServerEnviron, ServerVariables
+from mtls_auth.sources import AgreeingSources, Source, TLSSocket
 from mtls_auth.verification import PathVerifier, VerifiedCertificate, Verifier, VouchedFor
 
 __version__ = "0.1.0"
@@ -46,6 +53,7 @@ __all__ = [
     "ByCommonName",
     "ByFingerprint",
     "ByIdentity",
+    "ByStatedName",
     "Certificate",
     "CertificateRejected",
     "CommonName",
@@ -65,8 +73,14 @@ __all__ = [
     "PathVerifier",
     "Policy",
     "PrincipalMapper",
+    "ProxyCertificate",
+    "ProxySecret",
     "Reason",
+    "ServerEnviron",
+    "ServerVariables",
     "Source",
+    "Statement",
+    "SubjectPublicKey",
     "TLSSocket",
     "TrustedProxies",
     "Verdict",

@@ -3,11 +3,13 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 from mtls_auth.authenticator import Authenticator
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Decision, Denied
+from mtls_auth.diagnostics import Diagnostics
 from mtls_auth.identity import Identity
 
 Scope = MutableMapping[str, Any]
@@ -25,6 +27,7 @@ class ClientCertificateMiddleware:
 
     A denied WebSocket is closed with 1008 before it is accepted. `denied_app` is an ASGI application that
     answers a denied HTTP request instead; it finds the `Denied` in the scope. Scopes of other types pass.
+    `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class ClientCertificateMiddleware:
         *,
         denied_app: ASGIApp | None = None,
         run_in_thread: RunInThread = asyncio.to_thread,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         self.app = app
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied
         self.run_in_thread = run_in_thread
+        self.diagnostics = diagnostics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -46,6 +51,9 @@ class ClientCertificateMiddleware:
         connection = Connection.from_scope(scope, self.authenticator.known_headers)
         decision = await authenticate(self.authenticator, connection, self.run_in_thread)
         scope = {**scope, "headers": connection.others, DECISION_KEY: decision}
+        if self.diagnostics is not None and self.diagnostics.asked_by_scope(scope["path"], connection.others):
+            body = self.diagnostics.body(self.authenticator.source, connection, decision)
+            return await _answer_diagnosis(scope["type"], body, receive, send)
         if not isinstance(decision, Denied):
             return await self.app(scope, receive, send)
         if scope["type"] == "websocket":
@@ -65,11 +73,24 @@ async def authenticate(authenticator: Authenticator, connection: Connection, run
 async def answer_denied(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the reason's status and `{"reason": …}`; the detail goes to the log only."""
     denied: Denied = scope[DECISION_KEY]
-    body = json.dumps({"reason": denied.reason}).encode()
+    await _send_json(denied.reason.status, json.dumps({"reason": denied.reason}).encode(), send)
+
+
+async def _answer_diagnosis(kind: str, body: bytes, receive: Receive, send: Send) -> None:
+    """Answer a WebSocket by its first message: whoever asks sees what an upgraded request is believed to be."""
+    if kind == "http":
+        return await _send_json(HTTPStatus.OK, body, send)
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": body.decode()})
+    await send({"type": "websocket.close"})
+
+
+async def _send_json(status: int, body: bytes, send: Send) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
     ]
-    await send({"type": "http.response.start", "status": denied.reason.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -21,6 +21,15 @@ from mtls_auth.sources import Source
 from mtls_auth.verification import Verifier, VouchedFor
 
 
+def _unvouched(source: Source) -> str:
+    silent = [dialect for dialect in source.dialects if dialect.unverified or not dialect.has_verdict]
+    advice = "give trust anchors (PathVerifier)"
+    if not any(dialect.unverified for dialect in silent):
+        advice += ", or say proxy_verifies=True if your proxy forwards only certificates that it verified"
+    names = ", ".join(dialect.name for dialect in silent)
+    return f"{names}: the headers do not say that the certificate was verified: {advice}"
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -48,14 +57,16 @@ class Authenticator:
         self.verifier = VouchedFor() if verifier is None else verifier
         self.mapper = ByIdentity() if mapper is None else mapper
         self.required = required
-        self.known_headers = known_headers(*source.dialects)
+        self.known_headers = known_headers(source.headers)
         self.clock = clock
         self._cache = VerifiedCache(cache_entries)
         if self.verifier.needs_vouching and not source.vouches:
-            names = ", ".join(dialect.name for dialect in source.dialects)
+            raise ConfigurationError(_unvouched(source))
+        if not self.verifier.needs_vouching and any(dialect.without_certificate for dialect in source.dialects):
+            names = ", ".join(dialect.name for dialect in source.dialects if dialect.without_certificate)
             raise ConfigurationError(
-                f"{names}: the header says nothing about verification. Give trust anchors (PathVerifier), or say "
-                "proxy_verifies=True if your proxy forwards only certificates that it verified"
+                f"{names}: the terminator forwards no certificate that this application could verify: leave out the "
+                "trust anchors, and say proxy_verifies=True if it verifies"
             )
 
     def authenticate(self, connection: Connection) -> Decision:

@@ -1,15 +1,33 @@
 """Header text to DER: one pure function an encoding. They raise `CertificateRejected` and nothing else.
 
-What comes out is bytes of the right shape, not a certificate yet: `certificate.load_certificate` reads it.
+What comes out is bytes of the right shape, not a certificate yet: `certificate.load_certificate` reads it. No
+function guesses: what is valid in two encodings is never the same text with two meanings.
 """
 
 import binascii
+import re
+from hashlib import sha1, sha256
 from urllib.parse import unquote_to_bytes
 
 from mtls_auth.errors import CertificateRejected, Reason
+from mtls_auth.evidence import Statement
+
+MAX_CERTIFICATES = 16
+_SHA256_DIGITS = 64
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----\n"
 _END = b"\n-----END CERTIFICATE-----\n"
+_FOLDED = re.compile(r"-----BEGIN CERTIFICATE-----(?P<body>[A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
+_FINGERPRINT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# The client's name in a mesh: a DNS-like name or a URI; nothing that another reader could cut in two.
+_NAME = re.compile(r"[A-Za-z0-9._~/:@+-]{1,255}")
+# What SHA-1 and SHA-256 make of nothing, which some terminators send when no certificate came.
+_OF_NOTHING = frozenset(
+    {
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    }
+)
 
 
 def escaped_pem(text: str) -> bytes:
@@ -27,6 +45,93 @@ def escaped_pem(text: str) -> bytes:
 def pem(text: str) -> bytes:
     """Decode exactly one PEM CERTIFICATE block, with no text around it. RFC 7468 §5."""
     return _one_block(_ascii(text))
+
+
+def escaped_pem_list(text: str) -> tuple[bytes, ...]:
+    """Decode percent-encoded PEM blocks, one after the other, as AWS and Envoy write a chain. RFC 3986 §2.1."""
+    if not text.isascii() or not text.isprintable() or " " in text or "," in text:
+        raise _twice_or_malformed(text, "is not percent-encoded PEM")
+    head, *blocks = _unescape(text).replace(b"\r\n", b"\n").split(_BEGIN, MAX_CERTIFICATES + 1)
+    if head or not blocks:
+        raise _malformed("is not a list of PEM CERTIFICATE blocks")
+    if len(blocks) > MAX_CERTIFICATES:
+        raise _too_many()
+    return tuple(_one_block(_BEGIN + block) for block in blocks)
+
+
+def folded_pem(text: str) -> bytes:
+    """Decode one PEM block whose newlines became blanks, tabs, folds, `\\n` or nothing, as Apache writes it.
+
+    The blank inside the boundaries stays. RFC 7468 §5.
+    """
+    block = _FOLDED.fullmatch(text.replace("\\n", "\n")) if text.isascii() else None
+    if block is None:
+        raise _twice_or_malformed(text, "is not one PEM CERTIFICATE block")
+    return _base64("".join(block["body"].split()).encode())
+
+
+def escaped_or_folded_pem(text: str) -> bytes:
+    """Decode one PEM block, percent-encoded or folded: for terminators that do not document which.
+
+    A percent sign is no character of folded PEM, so no text has two meanings.
+    """
+    return escaped_pem(text) if "%" in text else folded_pem(text)
+
+
+def base64_der(text: str) -> bytes:
+    """Decode bare base64 of one DER certificate, with padding, in quotes or not. RFC 4648 §4."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if "," in text:
+        raise _twice_or_malformed(text, "is not base64")
+    return _base64(_ascii(text))
+
+
+def base64_der_list(text: str) -> tuple[bytes, ...]:
+    """Decode base64 of DER certificates, one after the other, as HAProxy's `ssl_c_chain_der`. X.690 §8.1.3."""
+    return _split_der(base64_der(text))
+
+
+def base64_list(text: str) -> tuple[bytes, ...]:
+    """Decode base64 DER items between commas, plain or percent-encoded as a whole, as Traefik writes a chain."""
+    if "%" in text:
+        if not text.isascii() or not text.isprintable() or " " in text or "," in text:
+            raise _malformed("is percent-encoded in part only")
+        text = _ascii_text(_unescape(text))
+    items = text.split(",", MAX_CERTIFICATES)
+    if len(items) > MAX_CERTIFICATES:
+        raise _too_many()
+    return tuple(_base64(_ascii(item)) for item in items)
+
+
+def base64_pem(text: str) -> bytes:
+    """Decode base64 of one PEM block, as Apache's `%{base64:…}` writes it. RFC 4648 §4, RFC 7468 §5."""
+    return _one_block(base64_der(text))
+
+
+def fingerprint(text: str) -> Statement:
+    """Read a SHA-1 or SHA-256 fingerprint in hex, any case, colons allowed. The digest of nothing is refused."""
+    digits = text.replace(":", "").lower() if text.isascii() else ""
+    if not _FINGERPRINT.fullmatch(digits) or (":" in text and text.count(":") != len(digits) // 2 - 1):
+        raise _twice_or_malformed(text, "is not a SHA-1 or SHA-256 fingerprint")
+    if digits in _OF_NOTHING:
+        raise _malformed("is the fingerprint of nothing")
+    return Statement(fingerprint=digits)
+
+
+def check_fingerprint(der: bytes, text: str) -> None:
+    """Raise `contradictory_evidence` unless *text* is the SHA-1 or SHA-256 fingerprint of *der*."""
+    stated = fingerprint(text).fingerprint or ""
+    digest = sha256(der) if len(stated) == _SHA256_DIGITS else sha1(der, usedforsecurity=False)
+    if digest.hexdigest() != stated:
+        raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "the fingerprint is not that of the certificate")
+
+
+def client_name(text: str) -> Statement:
+    """Read the name that a mesh gives its client: a DNS-like name or a SPIFFE ID, compared exactly ever after."""
+    if not _NAME.fullmatch(text):
+        raise _twice_or_malformed(text, "is not the name of a client")
+    return Statement(name=text)
 
 
 def byte_sequence(text: str) -> bytes:
@@ -57,6 +162,33 @@ def _unescape(text: str) -> bytes:
     return block
 
 
+def _split_der(data: bytes) -> tuple[bytes, ...]:
+    """Cut concatenated SEQUENCEs of definite length apart; what they hold is not looked at."""
+    items: list[bytes] = []
+    start = 0
+    while start < len(data):
+        if len(items) == MAX_CERTIFICATES:
+            raise _too_many()
+        end = _end_of_der(data, start)
+        items.append(data[start:end])
+        start = end
+    return tuple(items)
+
+
+def _end_of_der(data: bytes, start: int) -> int:
+    header = data[start : start + 2]
+    if len(header) < 2 or header[0] != 0x30:
+        raise _malformed("does not hold DER certificates")
+    octets = header[1] & 0x7F if header[1] & 0x80 else 0
+    if header[1] == 0x80 or octets > 3:
+        raise _malformed("holds DER of indefinite or absurd length")
+    length = int.from_bytes(data[start + 2 : start + 2 + octets], "big") if octets else header[1]
+    end = start + 2 + octets + length
+    if end > len(data):
+        raise _malformed("ends in the middle of a certificate")
+    return end
+
+
 def _one_block(block: bytes) -> bytes:
     lines = block.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
     if not lines.startswith(_BEGIN) or not lines.endswith(_END):
@@ -79,6 +211,17 @@ def _ascii(text: str) -> bytes:
         return text.encode("ascii")
     except UnicodeEncodeError as error:
         raise _malformed("holds characters that are not ASCII") from error
+
+
+def _ascii_text(data: bytes) -> str:
+    try:
+        return data.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise _malformed("holds characters that are not ASCII") from error
+
+
+def _too_many() -> CertificateRejected:
+    return CertificateRejected(Reason.OVERSIZED_HEADER, f"more than {MAX_CERTIFICATES} certificates came")
 
 
 def _twice_or_malformed(text: str, detail: str) -> CertificateRejected:

@@ -58,6 +58,11 @@ class Connection:
         received = frozenset([header[0].decode("latin-1") for _spelling, header in found])
         return cls(server, fields, aliases, received, others)
 
+    def joined(self, name: str) -> str | None:
+        """Return a list field's lines as one, as servers join them, None if absent. RFC 9110 §5.3."""
+        values = self.fields.get(name)
+        return None if values is None else ",".join(values).strip(" \t")
+
     def one(self, name: str) -> str | None:
         """Return the only value of a field without blanks around it, None if absent; raise if it came twice."""
         values = self.fields.get(name)

@@ -43,7 +43,7 @@ class Denied:
             identity or "",
             extra={
                 "reason": rejected.reason.value,
-                "fingerprint_sha256": identity.fingerprint_sha256 if identity else None,
+                "fingerprint_sha256": identity.fingerprint if identity else None,
             },
         )
         return cls(rejected.reason, rejected.detail, identity)

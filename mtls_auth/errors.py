@@ -24,7 +24,9 @@ class Reason(StrEnum):
     PRIVATE_KEY = "private_key"
 
     UNVERIFIED = "unverified"
+    PROXY_UNPROVEN = "proxy_unproven"
     PROXY_REJECTED = "proxy_rejected"
+    INSUFFICIENT_EVIDENCE = "insufficient_evidence"
     UNTRUSTED = "untrusted"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"

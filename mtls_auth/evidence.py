@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mtls_auth.errors import CertificateRejected, Reason
+
 Raw = tuple[str | bytes, ...]
 
 
@@ -24,6 +26,22 @@ class Assurance(StrEnum):
     """This application checked the issuer's signature alone (X.509 v1 and the like)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What a terminator says of a certificate that it keeps to itself: a digest of it, a name in it, or both.
+
+    `fingerprint` is lower-case hex, SHA-1 (40 digits) or SHA-256 (64); `name` is a SPIFFE ID or a mesh's client
+    name. Says nothing about validity, issuer or key usage: whatever needs those denies.
+    """
+
+    fingerprint: str | None = None
+    name: str | None = None
+
+
+Decoded = bytes | tuple[bytes, ...] | Statement
+"""What a decoder makes of a leaf's header: DER, DER with its chain leaf first, or a statement."""
+
+
 # Not frozen: one is built on every request, and freezing would triple its cost.
 @dataclass(slots=True)
 class Evidence:
@@ -36,8 +54,22 @@ class Evidence:
     source: str
     raw: Raw
     vouched: Assurance | None
-    decode: Callable[[Raw], tuple[bytes, ...]]
+    decode: Callable[[Raw], tuple[bytes, ...] | Statement]
+
+    def decoded(self) -> tuple[bytes, ...] | Statement:
+        """Decode to DER, leaf first, never empty; or to what the terminator states. Raises `CertificateRejected`."""
+        return self.decode(self.raw)
 
     def chain(self) -> tuple[bytes, ...]:
-        """Decode to DER, leaf first, never empty. Raises `CertificateRejected`."""
-        return self.decode(self.raw)
+        """Decode to DER, leaf first; raise `insufficient_evidence` where the terminator forwards no certificate."""
+        decoded = self.decoded()
+        if isinstance(decoded, Statement):
+            raise without_certificate("verification")
+        return decoded
+
+
+def without_certificate(needed_for: str) -> CertificateRejected:
+    """Return the refusal of whatever a statement is not enough for."""
+    return CertificateRejected(
+        Reason.INSUFFICIENT_EVIDENCE, f"the terminator forwards no certificate, which {needed_for} needs"
+    )

@@ -4,7 +4,9 @@ Removed from every request, believed from none but the configured dialect: code 
 accident what a client wrote.
 """
 
-from mtls_auth.dialects import BUILTIN, Dialect
+from collections.abc import Iterable
+
+from mtls_auth.dialects import BUILTIN
 from mtls_auth.header_names import HeaderNames
 
 # Terminators and tutorials name one fact in many ways: every prefix with every fact.
@@ -44,7 +46,7 @@ _SINGLE = """
 OTHER_HEADERS = frozenset({*_SINGLE, *(prefix + fact for prefix in _PREFIXES for fact in _FACTS)})
 
 
-def known_headers(*configured: Dialect) -> HeaderNames:
-    """Return the names of every built-in and every *configured* dialect, and `OTHER_HEADERS`."""
-    rows = (*BUILTIN.values(), *configured)
-    return HeaderNames({*OTHER_HEADERS, *(name for row in rows for name in row.headers)})
+def known_headers(configured: Iterable[str] = ()) -> HeaderNames:
+    """Return the names of every built-in dialect, the *configured* ones, and `OTHER_HEADERS`."""
+    built_in = (name for row in BUILTIN.values() for name in row.headers)
+    return HeaderNames({*OTHER_HEADERS, *built_in, *configured})

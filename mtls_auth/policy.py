@@ -5,15 +5,17 @@ lacks the attribute; write `AllOf(AnyVerifiedCertificate(), NoneOf(…))`.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from mtls_auth.certificate import load_certificate, spki_sha256
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Assurance
 from mtls_auth.identity import Identity
-from mtls_auth.mapping import normalize_fingerprint
+from mtls_auth.mapping import normalize_fingerprint, read_fingerprint
 
 
 class Policy:
@@ -80,14 +82,29 @@ class _Values(Policy):
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Fingerprint(_Values):
-    """Admits the certificates with these SHA-256 fingerprints (hex, colons allowed)."""
+    """Admits the certificates with these SHA-256 fingerprints (hex, colons allowed).
+
+    SHA-1 fingerprints match only what a terminator states that forwards no certificate and no better digest.
+    """
+
+    @staticmethod
+    def read(value: str) -> str:
+        return read_fingerprint(value)
+
+    def allows(self, identity: Identity) -> bool:
+        return identity.fingerprint in self.values
+
+
+@dataclass(frozen=True, slots=True, init=False, repr=False)
+class SubjectPublicKey(_Values):
+    """Admits the certificates of these keys: SHA-256 of the SubjectPublicKeyInfo in hex. RFC 7469 §2.4."""
 
     @staticmethod
     def read(value: str) -> str:
         return normalize_fingerprint(value)
 
     def allows(self, identity: Identity) -> bool:
-        return identity.fingerprint_sha256 in self.values
+        return _spki_sha256(identity.certificate.der) in self.values
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
@@ -126,6 +143,11 @@ class IssuedBy(_Values):
 
     def allows(self, identity: Identity) -> bool:
         return identity.certificate.issuer in self.names
+
+
+@lru_cache(maxsize=1024)
+def _spki_sha256(der: bytes) -> str:
+    return spki_sha256(load_certificate(der))
 
 
 def _parse_name(text: str) -> x509.Name:

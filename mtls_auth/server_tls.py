@@ -3,6 +3,7 @@
 | server | environ or scope | what it is |
 |---|---|---|
 | gunicorn sync, gthread | `environ["gunicorn.socket"]` | `ssl.SSLSocket` (plain socket without TLS) |
+| werkzeug | `environ["werkzeug.socket"]` | the same |
 | ASGI servers through `mtls_auth.servers` | `scope["extensions"]["tls"]` | ASGI TLS extension 0.2, PEM chain |
 | ASGI servers with an extension of their own | `scope["extensions"]["tls"]["client_cert"]` | DER leaf |
 | ASGI servers through `mtls_auth.servers` | `scope["extensions"]["mtls_auth.peer"]` | transport peer as text |
@@ -12,7 +13,7 @@ kept apart as `stated_address` and believed only where the operator says that no
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from mtls_auth.peers import Peer
@@ -32,6 +33,9 @@ class ServerFacts(Protocol):
     def client_chain(self) -> tuple[str | bytes, ...]:
         """Return the client's certificates that the TLS layer verified, PEM or DER, leaf first; () without one."""
 
+    def variable(self, path: tuple[str, ...]) -> object:
+        """Return what the server has under these nested keys of its environ or scope; None without it."""
+
 
 class EnvironFacts:
     """Facts from a WSGI environ."""
@@ -42,14 +46,14 @@ class EnvironFacts:
         self._environ = environ
 
     def peer(self) -> str | None:
-        socket = self._environ.get("gunicorn.socket")
+        socket = self._socket()
         return None if socket is None else Peer.of(socket)
 
     def stated_address(self) -> str | None:
         return self._environ.get("REMOTE_ADDR")
 
     def client_chain(self) -> tuple[str | bytes, ...]:
-        getpeercert = getattr(self._environ.get("gunicorn.socket"), "getpeercert", None)
+        getpeercert = getattr(self._socket(), "getpeercert", None)
         if getpeercert is None:
             return ()
         try:
@@ -57,6 +61,13 @@ class EnvironFacts:
         except (OSError, ValueError):  # closed meanwhile, or the handshake is not done
             return ()
         return (der,) if der else ()
+
+    def variable(self, path: tuple[str, ...]) -> object:
+        return _nested(self._environ, path)
+
+    def _socket(self) -> Any:
+        socket = self._environ.get("gunicorn.socket")
+        return self._environ.get("werkzeug.socket") if socket is None else socket
 
 
 class ScopeFacts:
@@ -83,6 +94,9 @@ class ScopeFacts:
         chain: Iterable[str | bytes] = tls.get("client_cert_chain") or ()
         return (leaf,) if leaf else tuple(chain)
 
+    def variable(self, path: tuple[str, ...]) -> object:
+        return _nested(self._scope, path)
+
     def _extensions(self) -> Mapping[str, Any]:
         return self._scope.get("extensions") or {}
 
@@ -94,6 +108,7 @@ class StatedFacts:
     transport_peer: Peer | None = None
     address: str | None = None
     chain: tuple[str | bytes, ...] = ()
+    variables: Mapping[str, object] = field(default_factory=dict)
 
     def peer(self) -> str | None:
         return self.transport_peer
@@ -103,3 +118,13 @@ class StatedFacts:
 
     def client_chain(self) -> tuple[str | bytes, ...]:
         return self.chain
+
+    def variable(self, path: tuple[str, ...]) -> object:
+        return _nested(self.variables, path)
+
+
+def _nested(mapping: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    value: object = mapping
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

@@ -39,7 +39,7 @@ class CertificateUser(BaseUser):
 
     @property
     def identity(self) -> str:
-        return self.certificate.fingerprint_sha256
+        return self.certificate.reference
 
 
 class ClientCertificateBackend(AuthenticationBackend):

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -15,11 +15,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_auth.certificate import Certificate, load_certificate, load_client_certificate
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.evidence import Assurance, Evidence
+from mtls_auth.evidence import Assurance, Evidence, Statement, without_certificate
 
 logger = logging.getLogger("mtls_auth")
 
 MAX_CHAIN = 8
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 # What `ClientVerifier` cannot be talked into.
 _CURVES = {"secp256r1", "secp384r1", "secp521r1"}
 _REFUSED_KEYS = (dsa.DSAPublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
@@ -29,18 +30,24 @@ _REFUSED_KEYS = (dsa.DSAPublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKe
 class VerifiedCertificate:
     """A certificate that somebody named by `assurance` verified. Says nothing about validity *now*.
 
-    `chain` are the other certificates as presented, in DER: input to path building, never evidence.
-    `good_until` is the earliest notAfter of everything that the verification rested on.
+    `certificate` is what the terminator states of it where it forwards none. `chain` are the other certificates as
+    presented, in DER: input to path building, never evidence. `good_until` is the earliest notAfter of everything
+    that the verification rested on.
     """
 
-    certificate: Certificate
+    certificate: Certificate | Statement
     chain: tuple[bytes, ...]
     assurance: Assurance
     source: str
     good_until: datetime
 
     def check_validity(self, at: datetime) -> None:
-        """Raise `expired` or `not_yet_valid` unless everything verified is within its validity at *at*."""
+        """Raise `expired` or `not_yet_valid` unless everything verified is within its validity at *at*.
+
+        A statement tells no validity: whoever verified the certificate checked it.
+        """
+        if isinstance(self.certificate, Statement):
+            return
         if self.certificate.not_before <= at <= self.good_until:
             return
         self.certificate.check_validity(at)
@@ -74,7 +81,7 @@ class VouchedFor:
             chain=chain,
             assurance=evidence.vouched,
             source=evidence.source,
-            good_until=certificate.not_after,
+            good_until=_FOREVER if isinstance(certificate, Statement) else certificate.not_after,
         )
 
 
@@ -83,13 +90,15 @@ class PathVerifier:
 
     The policy takes what private CAs make (no SAN, no AKI, CAs without keyUsage) and keeps the rest: clientAuth,
     no CA as a client, critical extensions. X.509 v1, SHA-1 and Ed25519 issuers are refused. No revocation.
-    `useless` says of which anchors, and why, nothing can be verified by them; that is logged as well.
+    *intermediates* help where the client or the proxy sends none; they are no anchors. `useless` says of which
+    anchors, and why, nothing can be verified by them; that is logged as well.
     """
 
     needs_vouching = False
 
-    def __init__(self, anchors: Iterable[x509.Certificate]) -> None:
+    def __init__(self, anchors: Iterable[x509.Certificate], *, intermediates: Iterable[x509.Certificate] = ()) -> None:
         self._anchors = tuple(anchors)
+        self._intermediates = tuple(intermediates)
         if not self._anchors:
             raise ConfigurationError("no trust anchor is given: name a PEM file with your CA's certificate")
         self.useless = tuple(filter(None, map(_uselessness, self._anchors)))
@@ -102,31 +111,26 @@ class PathVerifier:
         )
 
     @classmethod
-    def from_files(cls, *files: str | Path) -> Self:
+    def from_files(cls, *files: str | Path, intermediates: Iterable[str | Path] = ()) -> Self:
         """Read trust anchors from PEM files; raise `ConfigurationError` naming every file that has none."""
-        anchors: list[x509.Certificate] = []
         problems: list[str] = []
-        for file in files:
-            try:
-                anchors += x509.load_pem_x509_certificates(Path(file).read_bytes())
-            except OSError as error:
-                problems.append(f"trust anchors {str(file)!r}: {error.strerror}")
-            except ValueError:
-                problems.append(f"trust anchors {str(file)!r}: the file holds no readable PEM certificate")
+        anchors = _read_files(files, "trust anchors", problems)
+        between = _read_files(intermediates, "intermediates", problems)
         if problems:
             raise ConfigurationError(*problems)
-        return cls(anchors)
+        return cls(anchors, intermediates=between)
 
     def verify(self, evidence: Evidence, *, at: datetime) -> VerifiedCertificate:
         certificate, chain = _read(evidence)
+        if isinstance(certificate, Statement):
+            raise without_certificate("the path to a trust anchor")
         certificate.check_validity(at)  # for its precise reason
         # The verifier's clock stands still from the moment that it is built: one for each verification.
         verifier = self._builder.time(at).build_client_verifier()
         try:
             leaf = x509.load_der_x509_certificate(certificate.der)
-            verified = verifier.verify(
-                leaf, [x509.load_der_x509_certificate(load_certificate(der).der) for der in chain]
-            )
+            presented = [x509.load_der_x509_certificate(load_certificate(der).der) for der in chain]
+            verified = verifier.verify(leaf, [*presented, *self._intermediates])
         except path.VerificationError as error:
             raise CertificateRejected(Reason.UNTRUSTED, str(error).split(" (encountered")[0]) from error
         except (ValueError, x509.UnsupportedGeneralNameType) as error:
@@ -138,6 +142,18 @@ class PathVerifier:
             source=evidence.source,
             good_until=min(link.not_valid_after_utc for link in verified.chain),
         )
+
+
+def _read_files(files: Iterable[str | Path], what: str, problems: list[str]) -> list[x509.Certificate]:
+    found: list[x509.Certificate] = []
+    for file in files:
+        try:
+            found += x509.load_pem_x509_certificates(Path(file).read_bytes())
+        except OSError as error:
+            problems.append(f"{what} {str(file)!r}: {error.strerror}")
+        except ValueError:
+            problems.append(f"{what} {str(file)!r}: the file holds no readable PEM certificate")
+    return found
 
 
 def _uselessness(anchor: x509.Certificate) -> str | None:
@@ -156,8 +172,11 @@ def _uselessness(anchor: x509.Certificate) -> str | None:
     return None
 
 
-def _read(evidence: Evidence) -> tuple[Certificate, tuple[bytes, ...]]:
-    leaf, *chain = evidence.chain()
+def _read(evidence: Evidence) -> tuple[Certificate | Statement, tuple[bytes, ...]]:
+    decoded = evidence.decoded()
+    if isinstance(decoded, Statement):
+        return decoded, ()
+    leaf, *chain = decoded
     if len(chain) > MAX_CHAIN:
         raise CertificateRejected(Reason.OVERSIZED_HEADER, f"the chain has more than {MAX_CHAIN} certificates")
     return load_client_certificate(leaf), tuple(chain)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mtls_auth.authenticator import Authenticator
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Denied
+from mtls_auth.diagnostics import Diagnostics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -19,6 +20,7 @@ class ClientCertificateMiddleware:
     """Puts the `Decision` into `environ["mtls_auth.decision"]`, removes certificate headers, answers denials.
 
     `denied_app` is a WSGI application that answers a denial instead; it finds the `Denied` in the environ.
+    `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none.
     """
 
     def __init__(
@@ -27,10 +29,12 @@ class ClientCertificateMiddleware:
         authenticator: Authenticator,
         *,
         denied_app: "WSGIApplication | None" = None,
+        diagnostics: Diagnostics | None = None,
     ) -> None:
         self.application = application
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied
+        self.diagnostics = diagnostics
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         connection = Connection.from_environ(environ, self.authenticator.known_headers)
@@ -38,6 +42,9 @@ class ClientCertificateMiddleware:
         for key in connection.received:
             del environ[key]
         environ[DECISION_KEY] = decision
+        if self.diagnostics is not None and self.diagnostics.asked_by_environ(environ):
+            body = self.diagnostics.body(self.authenticator.source, connection, decision)
+            return _json(HTTPStatus.OK, body, start_response)
         application = self.denied_app if isinstance(decision, Denied) else self.application
         return application(environ, start_response)
 
@@ -45,8 +52,10 @@ class ClientCertificateMiddleware:
 def answer_denied(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
     """Answer with the reason's status and `{"reason": …}`; the detail goes to the log only."""
     denied: Denied = environ[DECISION_KEY]
-    status = HTTPStatus(denied.reason.status)
-    body = json.dumps({"reason": denied.reason}).encode()
+    return _json(HTTPStatus(denied.reason.status), json.dumps({"reason": denied.reason}).encode(), start_response)
+
+
+def _json(status: HTTPStatus, body: bytes, start_response: "StartResponse") -> Iterable[bytes]:
     headers = [
         ("Content-Type", "application/json"),
         ("Content-Length", str(len(body))),

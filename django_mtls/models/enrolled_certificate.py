@@ -22,6 +22,8 @@ class EnrolledCertificate(models.Model):
     """
 
     fingerprint_sha256 = models.CharField(_("SHA-256 fingerprint"), max_length=64, editable=False)
+    # What some terminators state of a certificate that they do not forward; nothing else is found by it.
+    fingerprint_sha1 = models.CharField(_("SHA-1 fingerprint"), max_length=40, editable=False, default="")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         # The row outlives its user: a deleted user's certificate stays known, and stands for nobody.
@@ -72,6 +74,7 @@ class EnrolledCertificate(models.Model):
             # For `LIKE 'prefix%'`; databases without operator classes build a plain index.
             models.Index(fields=("subject_cn",), name="mtls_certificate_cn", opclasses=("varchar_pattern_ops",)),
             models.Index(fields=("-not_after",), name="mtls_certificate_not_after"),
+            models.Index(fields=("fingerprint_sha1",), name="mtls_certificate_sha1"),
         )
 
     def __str__(self) -> str:

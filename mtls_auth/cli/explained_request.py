@@ -1,6 +1,6 @@
 """One request and what the authenticator decides about it, with the steps that led there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,10 +11,10 @@ from mtls_auth.cli.request_head import RequestHead
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
 from mtls_auth.errors import CertificateRejected
+from mtls_auth.forwarded import Forwarded
 from mtls_auth.identity import Identity
-from mtls_auth.peers import Peer
 from mtls_auth.server_tls import StatedFacts
-from mtls_auth.sources import Forwarded
+from mtls_auth.sources import TLSSocket
 
 _LABEL_WIDTH = 13
 
@@ -30,7 +30,14 @@ class ExplainedRequest:
     steps: tuple[tuple[str, str], ...]
 
     @classmethod
-    def decide(cls, file: str, data: bytes, peer: Peer, source: Forwarded, authenticator: Authenticator) -> Self:
+    def decide(
+        cls,
+        file: str,
+        data: bytes,
+        server: StatedFacts,
+        sources: Sequence[Forwarded | TLSSocket],
+        authenticator: Authenticator,
+    ) -> Self:
         """Parse the head, and have the authenticator decide."""
         try:
             head = RequestHead.parse(data)
@@ -38,20 +45,18 @@ class ExplainedRequest:
             denied = Denied(rejected.reason, rejected.detail)
             steps = (("head", "refused: the application never sees this request"),)
             return cls(file=file, decision=denied, detail=denied.detail, stripped=(), steps=steps)
-        connection = Connection.from_headers(
-            head.headers, authenticator.known_headers, StatedFacts(transport_peer=peer)
-        )
+        connection = Connection.from_headers(head.headers, authenticator.known_headers, server)
         decision = authenticator.authenticate(connection)
         names = dict.fromkeys(name.decode("latin-1") for name, _ in head.headers)
         stripped = tuple(name for name in names if name in connection.received)
         return cls(
             file=file,
             decision=decision,
-            detail=_detail(decision, connection, peer, source),
+            detail=_detail(decision, connection, sources),
             stripped=stripped,
             steps=(
                 ("head", f"{len(head.headers)} header lines, well-formed"),
-                *_steps(connection, peer, source),
+                *_steps(connection, sources),
                 ("removed", ", ".join(stripped) or "nothing: no known certificate header came"),
             ),
         )
@@ -74,8 +79,8 @@ class ExplainedRequest:
             "decision": self.verdict,
             "reason": None if isinstance(self.decision, Authenticated) else self.decision.reason.value,
             "detail": self.detail,
-            "fingerprint_sha256": identity.fingerprint_sha256 if identity else None,
-            "subject_cn": identity.subject_cn if identity else None,
+            "fingerprint_sha256": identity.fingerprint if identity else None,
+            "subject_cn": identity.subject_cn if identity and identity.statement is None else None,
             "assurance": identity.assurance.value if identity else None,
             "stripped": list(self.stripped),
         }
@@ -90,7 +95,8 @@ class ExplainedRequest:
         identity = self.identity
         if identity is not None:
             yield "certificate", str(identity)
-            yield "SHA-256", identity.fingerprint_sha256
+            if identity.fingerprint is not None:
+                yield "SHA-256" if len(identity.fingerprint) == 64 else "SHA-1", identity.fingerprint
             yield "vouched for", identity.assurance.value
         decision = self.decision
         if isinstance(decision, Denied):
@@ -100,30 +106,53 @@ class ExplainedRequest:
             yield "decision", f"{self.verdict}: {self.detail}" if self.detail else self.verdict
 
 
-def _steps(connection: Connection, peer: Peer, source: Forwarded) -> Iterator[tuple[str, str]]:
-    believed = source.believes(connection)
-    yield "peer", f"{peer} is {'a trusted proxy' if believed else 'not a trusted proxy: it is not believed'}"
-    read = [name for name in source.dialect.headers if name in connection.fields]
-    yield f"{source.dialect.name}", f"came: {', '.join(read) or 'none'} (of {', '.join(source.dialect.headers)})"
+def _steps(connection: Connection, sources: Sequence[Forwarded | TLSSocket]) -> Iterator[tuple[str, str]]:
+    peer = connection.server.stated_address()
+    for source in sources:
+        if isinstance(source, TLSSocket):
+            yield "tls", "a certificate is on the socket" if connection.server.client_chain() else "no certificate"
+            continue
+        believed = source.believes(connection)
+        yield "peer", f"{peer} is {'a trusted proxy' if believed else 'not a trusted proxy: it is not believed'}"
+        if source.secret is not None and believed:
+            yield "secret", _secret(source, connection)
+        read = [name for name in source.dialect.headers if name in connection.fields]
+        yield source.dialect.name, f"came: {', '.join(read) or 'none'} (of {', '.join(source.dialect.headers)})"
     if connection.aliases:
         yield "misspelled", f"other spellings came of {', '.join(sorted(connection.aliases))}"
 
 
-def _detail(decision: Decision, connection: Connection, peer: Peer, source: Forwarded) -> str:
+def _secret(source: Forwarded, connection: Connection) -> str:
+    try:
+        if source.secret is not None:
+            source.secret.check(connection)
+    except CertificateRejected as rejected:
+        return f"not proven: {rejected.detail}"
+    return "right"
+
+
+def _detail(decision: Decision, connection: Connection, sources: Sequence[Forwarded | TLSSocket]) -> str:
     if isinstance(decision, Anonymous):
-        return _why_anonymous(connection, peer, source)
+        forwarded = [source for source in sources if isinstance(source, Forwarded)]
+        return _why_anonymous(connection, forwarded) if forwarded else "no certificate is on the socket"
     return decision.detail if isinstance(decision, Denied) else ""
 
 
-def _why_anonymous(connection: Connection, peer: Peer, source: Forwarded) -> str:
-    dialect = source.dialect
+def _why_anonymous(connection: Connection, sources: Sequence[Forwarded]) -> str:
     if not connection.received:
         return "no certificate header came"
-    if not source.believes(connection):
-        return f"certificate headers came from {peer}, which is no trusted proxy: ignored (--trust names the proxies)"
-    if connection.fields.keys().isdisjoint(dialect.headers):
+    believed = [source for source in sources if source.believes(connection)]
+    if not believed:
+        peer = connection.server.stated_address()
         return (
-            f"certificate headers came, but none of {dialect.name}'s ({', '.join(dialect.headers)}): ignored "
+            f"certificate headers came from {peer}, which is no trusted proxy: ignored (--trust or --proxy-certificate "
+            "names the proxies)"
+        )
+    if all(connection.fields.keys().isdisjoint(source.dialect.headers) for source in believed):
+        names = ", ".join(source.dialect.name for source in believed)
+        headers = ", ".join(header for source in believed for header in source.dialect.headers)
+        return (
+            f"certificate headers came, but none of {names}'s ({headers}): ignored "
             "(--header tells how your proxy names them)"
         )
     return "the trusted proxy says that the client presented no certificate"

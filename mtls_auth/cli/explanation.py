@@ -4,22 +4,25 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth.authenticator import Authenticator, utc_now
 from mtls_auth.cli.explained_request import ExplainedRequest
 from mtls_auth.cli.input_file import UnreadableFileError, read_file
 from mtls_auth.cli.printable import printable
 from mtls_auth.cli.request_head import MAX_HEAD_BYTES
-from mtls_auth.dialects import BUILTIN, Dialect
+from mtls_auth.cli.source_options import add_source_options, agreed, sources_of
 from mtls_auth.errors import ConfigurationError
 from mtls_auth.mapping import ByIdentity
-from mtls_auth.peers import Peer, TrustedProxies
+from mtls_auth.peers import Peer
 from mtls_auth.policy import AnyVerifiedCertificate
-from mtls_auth.sources import Forwarded
+from mtls_auth.server_tls import StatedFacts
+from mtls_auth.sources import Source
 from mtls_auth.verification import PathVerifier, Verifier, VouchedFor
 
 if TYPE_CHECKING:
@@ -39,21 +42,7 @@ def add_parser(subcommands: "_SubParsersAction[argparse.ArgumentParser]") -> Non
     )
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object a line for each request")
-    add("--dialect", required=True, metavar="NAME", help=f"how the proxy writes: {', '.join(BUILTIN)}")
-    add(
-        "--header",
-        action="append",
-        default=[],
-        metavar="FIELD=NAME",
-        help="how your proxy names a header of the dialect: leaf=ssl-client-cert (repeatable)",
-    )
-    add(
-        "--trust",
-        action="append",
-        required=True,
-        metavar="CIDR|unix:PATH",
-        help="a network, address or Unix socket of a trusted proxy (repeatable)",
-    )
+    add_source_options(parser)
     add("--peer", required=True, metavar="ADDRESS", help="who sent the request: an IP address or unix:PATH")
     add(
         "--anchors",
@@ -62,7 +51,18 @@ def add_parser(subcommands: "_SubParsersAction[argparse.ArgumentParser]") -> Non
         metavar="FILE",
         help="a PEM file of trust anchors: verify the path instead of taking the proxy's word (repeatable)",
     )
-    add("--proxy-verifies", action="store_true", help="the proxy forwards no certificate that it did not verify")
+    add(
+        "--chain",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a PEM file of intermediates that the proxy does not forward, for --anchors (repeatable)",
+    )
+    add(
+        "--peer-certificate",
+        metavar="FILE",
+        help="a PEM file of the certificate that the peer presented on the server's own TLS socket",
+    )
     add("--at", metavar="TIME", help="decide as of this time: 2026-06-01T12:00:00Z")
     add("requests", nargs="+", metavar="REQUEST-FILE", help="a request head as received; - is standard input")
     parser.set_defaults(run=run)
@@ -72,16 +72,14 @@ def run(options: argparse.Namespace) -> int:
     """Print all decisions; return 2 if a file could not be read. Raises `ConfigurationError`."""
     logging.getLogger("mtls_auth").addHandler(_SILENCE)
     peer = _peer(options.peer)
-    source = Forwarded(
-        dialect=_dialect(options.dialect, options.header),
-        proxies=_proxies(options.trust),
-        proxy_verifies=options.proxy_verifies,
-    )
+    sources = sources_of(options)
+    source = agreed(sources)
+    server = StatedFacts(transport_peer=peer, address=str(peer), chain=_presented(options.peer_certificate))
     at = _time(options.at) if options.at is not None else None
     authenticator = Authenticator(
         source,
         policy=AnyVerifiedCertificate(),
-        verifier=_verifier(options.anchors, source),
+        verifier=_verifier(options.anchors, options.chain, source),
         mapper=ByIdentity(),
         clock=(lambda: at) if at is not None else utc_now,
     )
@@ -93,36 +91,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"mtls-auth: {printable(name)}: {error}", file=sys.stderr)
             status = 2
             continue
-        explained = ExplainedRequest.decide(name, data, peer, source, authenticator)
+        explained = ExplainedRequest.decide(name, data, server, sources, authenticator)
         print(json.dumps(explained.as_json()) if options.json else explained.as_text())
     return status
-
-
-def _dialect(name: str, renames: Iterable[str]) -> Dialect:
-    dialect = BUILTIN.get(name)
-    if dialect is None:
-        raise ConfigurationError(f"--dialect {name!r} is not known: name one of {', '.join(BUILTIN)}")
-    names: dict[str, str] = {}
-    for rename in renames:
-        field, equals, header = rename.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--header {rename!r}: write FIELD=NAME, as leaf=ssl-client-cert")
-        if field in names:
-            raise ConfigurationError(f"--header {field}=… is given twice: give it once")
-        names[field] = header
-    try:
-        return dialect.with_headers(**names)
-    except ConfigurationError as error:
-        raise ConfigurationError(*(f"--header: {problem}" for problem in error.problems)) from error
-
-
-def _proxies(entries: Iterable[str]) -> TrustedProxies:
-    try:
-        return TrustedProxies.parse(entries)
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            *(f"--trust: {problem}; write 10.0.0.0/8, 192.0.2.7 or unix:/run/app.sock" for problem in error.problems)
-        ) from error
 
 
 def _peer(text: str) -> Peer:
@@ -134,18 +105,33 @@ def _peer(text: str) -> Peer:
     return Peer(text)
 
 
-def _verifier(anchors: list[str], source: Forwarded) -> Verifier:
+def _presented(file: str | None) -> tuple[str, ...]:
+    if file is None:
+        return ()
+    try:
+        certificates = x509.load_pem_x509_certificates(read_file(file, MAX_HEAD_BYTES))
+    except (UnreadableFileError, ValueError) as error:
+        raise ConfigurationError(f"--peer-certificate {file!r}: name a readable PEM file ({error})") from error
+    return tuple(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
+
+
+def _verifier(anchors: list[str], chain: list[str], source: Source) -> Verifier:
     if anchors:
         try:
-            return PathVerifier.from_files(*anchors)
+            return PathVerifier.from_files(*anchors, intermediates=chain)
         except ConfigurationError as error:
             raise ConfigurationError(
                 *(f"{problem}; name a PEM file with your CA's certificate" for problem in error.problems)
             ) from error
+    if chain:
+        raise ConfigurationError("--chain is for path building: name trust anchors with --anchors FILE too")
+    silent = [dialect for dialect in source.dialects if dialect.unverified or not dialect.has_verdict]
     if not source.vouches:
+        never = any(dialect.unverified for dialect in silent)
         raise ConfigurationError(
-            f"--dialect {source.dialect.name} says nothing about verification: name trust anchors with --anchors FILE, "
-            "or give --proxy-verifies if your proxy forwards only certificates that it verified"
+            f"--dialect {', '.join(dialect.name for dialect in silent)} says nothing about verification: name trust "
+            "anchors with --anchors FILE"
+            + ("" if never else ", or give --proxy-verifies if your proxy forwards only certificates that it verified")
         )
     return VouchedFor()
 

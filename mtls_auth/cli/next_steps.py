@@ -11,6 +11,8 @@ _NEXT_STEPS = {
     Reason.PRIVATE_KEY: "keep the key secret and give the certificate alone (openssl x509 -in FILE -out CERT.pem, "
     "for PKCS#12 openssl pkcs12 -in FILE -clcerts -nokeys)",
     Reason.UNVERIFIED: "have the proxy forward its verdict, or name trust anchors with --anchors",
+    Reason.PROXY_UNPROVEN: "have the proxy set its secret wherever it sets the certificate headers, on every request",
+    Reason.INSUFFICIENT_EVIDENCE: "this terminator forwards no certificate: ask for no more than it states",
     Reason.PROXY_REJECTED: "read the proxy's log: its CA file does not lead to this certificate, or it has expired",
     Reason.UNTRUSTED: "check that --anchors names the root and that the intermediates are sent or named too",
     Reason.NOT_YET_VALID: "check the clock here and on the CA's machine",

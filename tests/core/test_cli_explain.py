@@ -186,7 +186,7 @@ def test_time_is_a_choice(alice: IssuedCertificate, explain: Explain, tmp_path: 
 
 
 WRONG_ARGUMENTS = [
-    pytest.param(("--dialect", "apache", *LOCAL), ["name one of nginx, rfc9440"], id="dialect"),
+    pytest.param(("--dialect", "apach", *LOCAL), ["name one of tls, nginx, "], id="dialect"),
     pytest.param(("--dialect", "rfc9440", *LOCAL), ["--anchors FILE, or give --proxy-verifies"], id="nobody verifies"),
     pytest.param(
         ("--dialect", "nginx", "--trust", "10.0.0.1/8", "--trust", "0.0.0.0/0", "--peer", "127.0.0.1"),
@@ -268,3 +268,63 @@ def test_log_does_not_clutter() -> None:
 
     assert result.stderr == ""
     assert len(result.stdout.splitlines()) == 1
+
+
+SECRET = "7mJb1cQ0nZrX4tVd"
+
+
+def test_a_secret(alice: IssuedCertificate, tmp_path: Path, explain: Explain) -> None:
+    """With a secret the same request is believed if it has the right one, and refused otherwise."""
+    came = (f"X-SSL-Client-Cert: {escaped_pem(alice.der)}", "X-SSL-Client-Verify: SUCCESS")
+    arguments = ("--dialect", "nginx", "--secret", SECRET, "--peer", "192.0.2.1")
+    right = request(tmp_path / "right.http", *came, f"X-Proxy-Secret: {SECRET}")
+    wrong = request(tmp_path / "wrong.http", *came, "X-Proxy-Secret: somethingelse123")
+    assert explain(*arguments, right)["decision"] == "authenticated"
+    assert explain(*arguments, wrong)["reason"] == "proxy_unproven"
+    assert explain(*arguments, request(tmp_path / "none.http", *came))["reason"] == "proxy_unproven"
+    renamed = request(tmp_path / "renamed.http", *came, f"X-Edge: {SECRET}")
+    assert explain(*arguments, "--secret-header", "X-Edge", renamed)["decision"] == "authenticated"
+
+
+def test_several_sources(alice: IssuedCertificate, tmp_path: Path, explain: Explain) -> None:
+    """Each proxy is believed in its own dialect, and in no other; what comes before the first dialect holds for all."""
+    nginx = request(tmp_path / "n", f"X-SSL-Client-Cert: {escaped_pem(alice.der)}", "X-SSL-Client-Verify: SUCCESS")
+    rfc9440 = request(tmp_path / "r", f"Client-Cert: {client_cert_field(alice.der)}")
+    sources = "--proxy-verifies --dialect nginx --trust 10.0.0.1 --dialect rfc9440 --trust 10.0.0.2".split()
+    for peer, own, other in (("10.0.0.1", nginx, rfc9440), ("10.0.0.2", rfc9440, nginx)):
+        assert explain(*sources, "--peer", peer, own)["decision"] == "authenticated"
+        assert explain(*sources, "--peer", peer, other)["decision"] == "anonymous"
+
+
+def test_the_socket(alice: IssuedCertificate, leaves: BrokenLeaves, tmp_path: Path, explain: Explain) -> None:
+    """The peer's certificate on the socket is the client's, unless it is pinned as the proxy's."""
+    (tmp_path / "peer.pem").write_bytes(alice.pem)
+    plain = request(tmp_path / "plain.http")
+    socket = ("--peer", "10.0.0.1", "--peer-certificate", tmp_path / "peer.pem")
+    assert explain("--dialect", "tls", *socket, plain)["assurance"] == "tls_socket"
+    assert explain("--dialect", "tls", "--peer", "10.0.0.1", plain)["decision"] == "anonymous"
+    pinned = ("--proxy-certificate", str(explain("--dialect", "tls", *socket, plain)["fingerprint_sha256"]))
+    assert explain(*pinned, "--dialect", "tls", *socket, plain)["decision"] == "anonymous"
+    field = client_cert_field(leaves.without_eku.der)
+    forwarded = request(tmp_path / "forwarded.http", f"Client-Cert: {field}")
+    believed = explain(*pinned, "--dialect", "rfc9440", "--proxy-verifies", *socket, forwarded)
+    assert (believed["decision"], believed["assurance"]) == ("authenticated", "proxy_presence")
+    other = ("--proxy-certificate", "ab" * 32, "--dialect", "rfc9440", "--proxy-verifies")
+    assert explain(*other, *socket, forwarded)["decision"] == "anonymous"
+
+
+def test_intermediates(tmp_path: Path, explain: Explain) -> None:
+    """A proxy that forwards no chain leaves a gap that --chain closes."""
+    files = ("--anchors", CAPTURES / "root.pem")
+    arguments = ("--dialect", "nginx", *NAMES, *LOCAL, "--at", CAPTURED, *files)
+    capture = CAPTURES / "nginx__modern.http"
+    assert explain(*arguments, capture)["reason"] == "untrusted"
+    assert explain(*arguments, "--chain", CAPTURES / "inter.pem", capture)["assurance"] == "path"
+
+
+@pytest.mark.parametrize("dialect", ["alibaba-alb"])
+def test_a_stated_fingerprint(dialect: str, tmp_path: Path, explain: Explain) -> None:
+    """A terminator that forwards no certificate names its fingerprint, and nothing else is known."""
+    came = ("X-Forwarded-Clientcert-Fingerprint: " + "AB" * 20, "X-Forwarded-Clientcert-ClientVerify: SUCCESS")
+    stated = explain("--dialect", dialect, *LOCAL, request(tmp_path / "a.http", *came))
+    assert (stated["fingerprint_sha256"], stated["subject_cn"]) == ("ab" * 20, None)
