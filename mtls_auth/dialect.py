@@ -95,6 +95,7 @@ class Dialect:
     without_certificate: bool = False
     leaf_has_chain: bool = False
     confidence: Confidence = Confidence.DOCUMENTED
+    has_rest: bool = field(init=False)
     chain_headers: tuple[str, ...] = field(init=False)
     headers: tuple[str, ...] = field(init=False)
 
@@ -105,6 +106,7 @@ class Dialect:
         verdicts = tuple(verdict.header for verdict in self.verdicts)
         fingerprint = () if self.fingerprint is None else (self.fingerprint,)
         object.__setattr__(self, "headers", (self.leaf, *self.chain_headers, *verdicts, *fingerprint))
+        object.__setattr__(self, "has_rest", bool(chain or fingerprint))
         for name in self.headers:
             # Servers fold an underscore into the hyphen spelling or drop it; ASGI names are in lower case.
             if not _HEADER_NAME.fullmatch(name):

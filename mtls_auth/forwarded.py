@@ -81,6 +81,10 @@ class Forwarded:
         _report_hidden_peer()
         return False
 
+    def speaks(self, connection: Connection) -> bool:
+        """Whether this proxy has proven by its secret that it sent the request."""
+        return self.secret is not None and self.believes(connection) and self.secret.is_right(connection)
+
     def read(self, connection: Connection) -> Evidence | None:
         if not connection.fields and not connection.aliases:
             return None
@@ -98,18 +102,19 @@ class Forwarded:
             leaf = None
         came = leaf is not None
         for verdict in dialect.verdicts:
-            verdict.check(connection.one(verdict.header), came=came)
-        rest = self._rest(connection, came)
+            value = connection.one(verdict.header)
+            if not came or value not in verdict.success:
+                verdict.check(value, came=came)
+        rest = self._rest(connection, came) if dialect.has_rest else ()
         if leaf is None:
             return None
-        self._check_length(leaf, rest)
+        if len(leaf) > self.max_leaf or rest:
+            self._check_length(leaf, rest)
         return Evidence(dialect.name, (leaf, *rest), self.vouched, dialect.decode_raw)
 
     def _rest(self, connection: Connection, came: bool) -> tuple[str, ...]:
         """Return what comes beside the leaf: the fingerprint where the dialect has one, and the chain."""
         dialect = self.dialect
-        if not dialect.chain_headers and dialect.fingerprint is None:
-            return ()
         rest = []
         for name in dialect.chain_headers:
             # An empty field is an empty list. RFC 8941 §4.2

@@ -51,6 +51,14 @@ class ProxySecret:
         if not sum([compare_digest(given, right) for right in self._values]):
             raise CertificateRejected(Reason.PROXY_UNPROVEN, f"{self.header} has another value")
 
+    def is_right(self, connection: Connection) -> bool:
+        """Whether `check` would pass."""
+        try:
+            self.check(connection)
+        except CertificateRejected:
+            return False
+        return True
+
     def __repr__(self) -> str:
         return f"ProxySecret(<{len(self._values)} values>, header={self.header!r})"
 

@@ -8,6 +8,7 @@ from mtls_auth.connection import Connection
 from mtls_auth.dialect import Dialect
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Assurance, Evidence
+from mtls_auth.forwarded import Forwarded
 from mtls_auth.proxy_certificate import ProxyCertificate, decode_tls
 
 
@@ -78,7 +79,20 @@ class AgreeingSources:
         return all(source.vouches for source in self.sources)
 
     def read(self, connection: Connection) -> Evidence | None:
-        found = [evidence for source in self.sources if (evidence := source.read(connection)) is not None]
+        found: list[Evidence] = []
+        unproven: CertificateRejected | None = None
+        for source in self.sources:
+            try:
+                evidence = source.read(connection)
+            except CertificateRejected as rejected:
+                if rejected.reason is not Reason.PROXY_UNPROVEN:
+                    raise
+                unproven = rejected
+            else:
+                found += [evidence] if evidence is not None else []
+        # Proxies may use the same headers: what one has sent lacks the secret of the other.
+        if unproven is not None and not any(isinstance(s, Forwarded) and s.speaks(connection) for s in self.sources):
+            raise unproven
         if len(found) > 1 and len({_leaf(evidence) for evidence in found}) > 1:
             raise CertificateRejected(
                 Reason.CONTRADICTORY_EVIDENCE,

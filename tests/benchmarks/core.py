@@ -65,7 +65,7 @@ def forwarded(dialect: Dialect) -> Source:
     return Forwarded(
         dialect=dialect,
         proxies=TrustedProxies.parse(["127.0.0.1"]),
-        proxy_verifies=dialect.verdict is None,
+        proxy_verifies=not dialect.has_verdict,
         server_address_is_peer=True,
     )
 

@@ -328,3 +328,18 @@ def test_a_stated_fingerprint(dialect: str, tmp_path: Path, explain: Explain) ->
     came = ("X-Forwarded-Clientcert-Fingerprint: " + "AB" * 20, "X-Forwarded-Clientcert-ClientVerify: SUCCESS")
     stated = explain("--dialect", dialect, *LOCAL, request(tmp_path / "a.http", *came))
     assert (stated["fingerprint_sha256"], stated["subject_cn"]) == ("ab" * 20, None)
+
+
+def test_several_secrets(alice: IssuedCertificate, tmp_path: Path, explain: Explain) -> None:
+    """Proxies with the same header names are told apart by their secrets; without either the request is refused."""
+    other = SECRET[::-1]
+    sources = ("--dialect", "nginx", "--secret", SECRET, "--dialect", "lighttpd", "--secret", other)
+    certificate = (f"X-SSL-Client-Cert: {escaped_pem(alice.der)}", "X-SSL-Client-Verify: SUCCESS")
+    for secret in (SECRET, other):
+        proven = (f"X-Proxy-Secret: {secret}",)
+        came = request(tmp_path / "came.http", *certificate, *proven)
+        assert explain(*sources, "--peer", "10.0.0.1", came)["decision"] == "authenticated"
+        nobody = request(tmp_path / "nobody.http", "X-SSL-Client-Verify: NONE", *proven)
+        assert explain(*sources, "--peer", "10.0.0.1", nobody)["decision"] == "anonymous"
+    forged = request(tmp_path / "forged.http", *certificate)
+    assert explain(*sources, "--peer", "10.0.0.1", forged)["reason"] == "proxy_unproven"
