@@ -17,7 +17,7 @@ PACKAGES = ("mtls_auth", "django_mtls", "example_project")
 MAX_LINES = 260
 
 STANDARD = set(sys.stdlib_module_names) | {"_typeshed"}
-NOT_CORE = ("mtls_auth.cli", "mtls_auth.servers", "mtls_auth.starlette")
+NOT_CORE = ("mtls_auth.cli", "mtls_auth.probing", "mtls_auth.recipes", "mtls_auth.servers", "mtls_auth.starlette")
 
 
 def files(*packages: str) -> list[Path]:
@@ -76,7 +76,7 @@ def test_the_walk_sees_something() -> None:
     assert {"cryptography", "mtls_auth.codecs"} <= {
         name for path in CORE.values() for module in modules(path) for name in (module, module.split(".")[0])
     }
-    assert "mtls_auth.codecs" in modules(ROOT / "mtls_auth" / "sources.py"), "from mtls_auth import codecs"
+    assert "mtls_auth.codecs" in modules(ROOT / "mtls_auth" / "dialect.py"), "from mtls_auth import codecs"
     assert "_typeshed.wsgi" in modules(ROOT / "mtls_auth" / "wsgi.py"), "below TYPE_CHECKING"
 
 
@@ -90,12 +90,14 @@ def test_the_core_s_dependencies(path: Path) -> None:
 
 @pytest.mark.parametrize("path", by_name(files("mtls_auth")))
 def test_frameworks_and_servers(path: Path) -> None:
-    """Only `starlette.py` imports starlette; a module of `servers` imports the server that it is named after."""
+    """Only `starlette.py` imports starlette, only the probe's HTTP/2 client h2; a module of `servers` its server."""
     allowed = STANDARD | {"cryptography", "mtls_auth"}
     if path.parent.name == "servers":
         allowed.add(path.stem)
     elif module_name(path) == "mtls_auth.starlette":
         allowed.add("starlette")
+    elif module_name(path) == "mtls_auth.probing.http2":
+        allowed.add("h2")
     assert {module.split(".")[0] for module in modules(path)} <= allowed
 
 
