@@ -71,6 +71,12 @@ W005 = checks.Warning(
     id="django_mtls.W005",
 )
 
+W006 = checks.Warning(
+    "MTLS_AUTH['DIAGNOSTICS_TOKEN'] is set: whoever knows it is told whom the site believes a request to be from.",
+    hint="Remove it when mtls-auth probe is done.",
+    id="django_mtls.W006",
+)
+
 
 def register() -> None:
     """Register every check; called when the app is ready."""
@@ -78,6 +84,7 @@ def register() -> None:
     checks.register(check_middleware, checks.Tags.security)
     checks.register(check_trust_anchors, checks.Tags.security)
     checks.register(check_server_address, checks.Tags.security, deploy=True)
+    checks.register(check_diagnostics, checks.Tags.security, deploy=True)
     # Not tagged as a database check: it asks no database, and those run only when one is named.
     checks.register(check_connections, checks.Tags.security, deploy=True)
 
@@ -128,6 +135,11 @@ def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Warn where trust rests on an address that others can write."""
     return [W005] if _is_valid() and get_settings().server_address_is_peer else []
+
+
+def check_diagnostics(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn that the diagnostic endpoint is on."""
+    return [W006] if _is_valid() and get_settings().diagnostics is not None else []
 
 
 def check_connections(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

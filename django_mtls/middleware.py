@@ -5,7 +5,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control
 from django.utils.functional import SimpleLazyObject
@@ -16,7 +16,7 @@ from django_mtls.denial import refuse
 from django_mtls.directory import Enrollment
 from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
-from mtls_auth import Authenticated, Decision, Denied
+from mtls_auth import Authenticated, Connection, Decision, Denied
 from mtls_auth.asgi import authenticate
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -42,7 +42,10 @@ class ClientCertificateMiddleware(_Middleware):
         if self.async_mode:
             return self.__acall__(request)
         authenticator = get_authenticator()
-        decision = authenticator.authenticate(take_connection(request, authenticator.known_headers))
+        connection = take_connection(request, authenticator.known_headers)
+        decision = authenticator.authenticate(connection)
+        if (report := _diagnosis(request, connection, decision)) is not None:
+            return report
         attach(request, decision)
         if isinstance(decision, Denied):
             return refuse(request, decision)
@@ -52,10 +55,21 @@ class ClientCertificateMiddleware(_Middleware):
         authenticator = get_authenticator()
         connection = take_connection(request, authenticator.known_headers)
         decision = await authenticate(authenticator, connection, run_in_request_thread)
+        if (report := _diagnosis(request, connection, decision)) is not None:
+            return report
         attach(request, decision)
         if isinstance(decision, Denied):
             return await sync_to_async(refuse)(request, decision)
         return _for_whom(decision, await self.get_response(request))
+
+
+def _diagnosis(request: HttpRequest, connection: Connection, decision: Decision) -> HttpResponse | None:
+    """Answer whoever knows the diagnostic endpoint's path and token; None for everybody else."""
+    diagnostics = get_settings().diagnostics
+    if diagnostics is None or not diagnostics.asked(request.path, request.META.get("HTTP_AUTHORIZATION", "")):
+        return None
+    body = diagnostics.body(get_authenticator().source, connection, decision)
+    return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def _for_whom(decision: Decision, response: HttpResponseBase) -> HttpResponseBase:

@@ -10,6 +10,7 @@ from typing import Any
 from django_mtls.configured import denied_view_of, format_of, parts_of, source_of, trust_of, verifier_of
 from django_mtls.settings import Settings
 from mtls_auth import ConfigurationError, Dialect, Policy, ServerVariables
+from mtls_auth.diagnostics import DEFAULT_PATH, Diagnostics
 from mtls_auth.dialects import BUILTIN
 from mtls_auth.server_environ import BUILTIN_VARIABLES
 
@@ -42,6 +43,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "SESSION": (str, type(None)),
     "MAX_STALENESS": (int, float, type(None)),
     "CACHE_ENTRIES": (int,),
+    "DIAGNOSTICS_TOKEN": (str, type(None)),
+    "DIAGNOSTICS_PATH": (str,),
 }
 _FOR_PROXIES = (
     "TRUSTED_PROXIES",
@@ -134,6 +137,7 @@ def _combination_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     found = [problem for part in parts for problem in _source_problems(part)]
     found += _anchor_problems(raw)
     yield from found
+    yield from _diagnostics_problems(raw)
     if not found:
         yield from _evidence_problems(raw)
     if raw.get("MAPPING") == "common_name" and raw.get("POLICY") is None:
@@ -210,3 +214,13 @@ def _anchor_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
     except ConfigurationError as error:
         for message in error.problems:
             yield Problem("E006", f"MTLS_AUTH['TRUST_ANCHORS']: {message}.", "Name readable PEM files of CAs.")
+
+
+def _diagnostics_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    token = raw.get("DIAGNOSTICS_TOKEN")
+    try:
+        if token is not None:
+            Diagnostics(token=token, path=raw.get("DIAGNOSTICS_PATH", DEFAULT_PATH))
+    except ConfigurationError as error:
+        for message in error.problems:
+            yield Problem("E002", f"MTLS_AUTH['DIAGNOSTICS_TOKEN']: {message}.", "Set None when no probe is running.")

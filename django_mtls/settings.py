@@ -8,6 +8,7 @@ from typing import Any
 from django_mtls.configured import DeniedView
 from mtls_auth import Dialect, Policy, ServerVariables
 from mtls_auth.cache import MAX_ENTRIES
+from mtls_auth.diagnostics import DEFAULT_PATH, Diagnostics
 from mtls_auth.proxy_secret import DEFAULT_HEADER
 
 
@@ -54,3 +55,14 @@ class Settings:
     """Dotted path of `view(request, denied)` that answers denials."""
     cache_entries: int = MAX_ENTRIES
     """How many parsed certificates each process remembers; about 5 kB each."""
+    diagnostics_token: str | None = field(default=None, repr=False)
+    """At least 32 random characters: turns on the endpoint that `mtls-auth probe` asks whom the site believes, for
+    whoever knows them. None: there is no such endpoint."""
+    diagnostics_path: str = DEFAULT_PATH
+    """The path of that endpoint."""
+
+    @property
+    def diagnostics(self) -> Diagnostics | None:
+        """The endpoint, None where it is off."""
+        token = self.diagnostics_token
+        return None if token is None else Diagnostics(token=token, path=self.diagnostics_path)

@@ -22,7 +22,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # The client's name in a mesh: a DNS-like name or a URI; nothing that another reader could cut in two.
 _NAME = re.compile(r"[A-Za-z0-9._~/:@+-]{1,255}")
 # What SHA-1 and SHA-256 make of nothing, which some terminators send when no certificate came.
-_OF_NOTHING = frozenset(
+OF_NOTHING = frozenset(
     {
         "da39a3ee5e6b4b0d3255bfef95601890afd80709",
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -114,7 +114,7 @@ def fingerprint(text: str) -> Statement:
     digits = text.replace(":", "").lower() if text.isascii() else ""
     if not _FINGERPRINT.fullmatch(digits) or (":" in text and text.count(":") != len(digits) // 2 - 1):
         raise _twice_or_malformed(text, "is not a SHA-1 or SHA-256 fingerprint")
-    if digits in _OF_NOTHING:
+    if digits in OF_NOTHING:
         raise _malformed("is the fingerprint of nothing")
     return Statement(fingerprint=digits)
 

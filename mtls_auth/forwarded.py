@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cache
 
+from mtls_auth import codecs
 from mtls_auth.connection import Connection
 from mtls_auth.dialect import Dialect
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
@@ -124,6 +125,8 @@ class Forwarded:
             raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "a chain came without a certificate")
         if dialect.fingerprint is not None:
             stated = connection.one(dialect.fingerprint) or ""
+            if not came and not (dialect.means_none(stated) or stated in codecs.OF_NOTHING):
+                raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "a fingerprint came without a certificate")
             rest.insert(0, "" if dialect.means_none(stated) else stated)
         return tuple(rest)
 

@@ -34,7 +34,7 @@ _BEGIN = "-----BEGIN CERTIFICATE-----"
 _PAIR = re.compile(
     r"""
     [ ]*+ (?P<key> [A-Za-z][A-Za-z0-9_-]*+ ) =
-    (?: " (?P<quoted> [^"]*+ (?<!\\) | [^"\\]*+ (?: \\. [^"\\]*+ )* ) " | (?P<plain> [^",;]*+ ) )
+    (?: " (?P<quoted> [^"]*+ (?<!\\) | [^"\\]*+ (?: \\. [^"\\]*+ )+ ) " | (?P<plain> [^",;]*+ ) )
     (?: ;? \Z | (?P<separator> [,;] ) )
     """,
     re.VERBOSE,

@@ -7,7 +7,17 @@ from ext.django_site import configure
 
 configure()  # before the modules that import models
 
-from ext import api, checks, commands, dialects, limits, policies, reasons, settings_table  # noqa: E402
+from ext import (  # noqa: E402
+    api,
+    checks,
+    commands,
+    dialects,
+    limits,
+    policies,
+    reasons,
+    settings_table,
+    terminators,
+)
 
 DIRECTIVES: dict[str, type[SphinxDirective]] = {
     "check-table": checks.CheckTable,
@@ -21,6 +31,10 @@ DIRECTIVES: dict[str, type[SphinxDirective]] = {
     "reason": reasons.ReasonFacts,
     "reason-table": reasons.ReasonTable,
     "settings-table": settings_table.SettingsTable,
+    "recipe": terminators.RecipeText,
+    "terminator": terminators.TerminatorFacts,
+    "terminator-table": terminators.TerminatorTable,
+    "variable-table": dialects.VariableTable,
 }
 
 

@@ -5,8 +5,8 @@ from importlib import import_module
 from ext.generated import Generated, code, table
 
 LIMITS = {
-    "mtls_auth.sources.MAX_LEAF_CHARACTERS": "characters of a certificate header, as received",
-    "mtls_auth.sources.MAX_CHAIN_CHARACTERS": "characters of all chain headers of a request together",
+    "mtls_auth.forwarded.MAX_LEAF_CHARACTERS": "characters of a certificate header, as received",
+    "mtls_auth.forwarded.MAX_CHAIN_CHARACTERS": "characters of all chain headers of a request together",
     "mtls_auth.verification.MAX_CHAIN": "certificates beside the client's own",
     "mtls_auth.certificate.MAX_CERTIFICATE_BYTES": "bytes of one certificate in DER",
     "mtls_auth.certificate.MIN_RSA_BITS": "bits of an RSA key, at least",

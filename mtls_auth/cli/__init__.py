@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 import mtls_auth
-from mtls_auth.cli import explanation, inspection
+from mtls_auth.cli import explanation, inspection, probe
 from mtls_auth.errors import ConfigurationError
 
 INTERRUPTED = 130
@@ -18,7 +18,10 @@ NOBODY_READS = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return its exit status: 0 if it did its work, 2 if a file or an argument is wrong."""
+    """Run one subcommand and return its exit status: 0 if it did its work, 2 if a file or an argument is wrong.
+
+    `probe` returns 1 where something got through.
+    """
     try:
         options = _parser().parse_args(arguments)
     except SystemExit as finished:  # --help, --version, or a usage error that argparse has told
@@ -47,4 +50,5 @@ def _parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(required=True, metavar="SUBCOMMAND")
     inspection.add_parser(subcommands)
     explanation.add_parser(subcommands)
+    probe.add_parser(subcommands)
     return parser

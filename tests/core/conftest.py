@@ -52,22 +52,31 @@ def leaves(ca: CertificateAuthority) -> BrokenLeaves:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What reaches the server: header fields in order, the transport peer, the certificate on its own TLS socket."""
+    """What reaches the server: header fields in order, the transport peer, the certificate on its own TLS socket.
+
+    `variables` are what the server itself puts into the environ or scope.
+    """
 
     headers: Sequence[tuple[str, str]] = ()
     peer: str | None = PROXY
     tls: bytes | None = None
+    variables: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came of it. `kind` is the decision's type; `passed` are the header names that the application saw."""
+    """What came of it. `kind` is the decision's type; `passed` are the header names that the application saw.
+
+    `fingerprint` and `name` are the identity's; the latter is what a terminator states that forwards no certificate.
+    """
 
     kind: str
     reason: Reason | None = None
     subject_cn: str | None = None
     status: int | None = None
     passed: frozenset[str] = frozenset()
+    fingerprint: str | None = field(default=None, compare=False)
+    name: str | None = field(default=None, compare=False)
 
 
 Carrier: TypeAlias = Callable[[Authenticator, Request], Answer]
@@ -120,7 +129,7 @@ class FakeTransport:
 
 def environ_of(request: Request) -> dict[str, Any]:
     """Return the environ that gunicorn builds: underscore names dropped, repeated fields joined by commas."""
-    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": STRANGER}
+    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": STRANGER, **request.variables}
     for name, value in request.headers:
         if "_" not in name:
             key = "HTTP_" + name.upper().replace("-", "_")
@@ -142,6 +151,7 @@ def scope_of(request: Request, kind: str = "http") -> dict[str, Any]:
         "client": (STRANGER, 50000),
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers],
         "extensions": extensions_of(request),
+        **request.variables,
     }
 
 
@@ -159,6 +169,7 @@ def connection_of(authenticator: Authenticator, request: Request) -> Connection:
     facts = StatedFacts(
         transport_peer=None if request.peer is None else Peer(request.peer),
         chain=() if request.tls is None else (request.tls,),
+        variables=request.variables,
     )
     return Connection.from_headers(raw, authenticator.known_headers, facts)
 
@@ -169,7 +180,15 @@ def answer_of(found: Decision, *, status: int | None = None, passed: frozenset[s
         case Anonymous():
             return Answer(kind="anonymous", status=status, passed=passed)
         case Authenticated(identity=identity):
-            return Answer(kind="authenticated", subject_cn=identity.subject_cn, status=status, passed=passed)
+            stated = identity.statement
+            return Answer(
+                kind="authenticated",
+                subject_cn=identity.subject_cn if stated is None else None,
+                status=status,
+                passed=passed,
+                fingerprint=identity.fingerprint,
+                name=None if stated is None else stated.name,
+            )
         case Denied(reason=reason):
             return Answer(kind="denied", reason=reason, status=status)
 

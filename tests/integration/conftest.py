@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.deployments import Deployments
 from tests.integration.lab import Lab
 
 
@@ -13,3 +14,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab = Lab(tmp_path_factory.mktemp("lab"))
     yield lab
     lab.close()
+
+
+@pytest.fixture(scope="session")
+def deployments(lab: Lab) -> Iterator[Deployments]:
+    """Terminators on their recipes with Python servers behind them, which start when first asked for."""
+    deployments = Deployments(lab)
+    yield deployments
+    deployments.close()

@@ -5,9 +5,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -15,13 +16,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate
+from tests.integration.programs import Program, Terminating, server_command
 from tests.integration.servers import LOCALHOST, Process, free_port, nginx_command, requires, write_nginx_conf
 from tests.pki import TutorialPKI
 
 ROOT = Path(__file__).parents[2]
 SITE = "tests.integration.site"
 
-Program = Literal["gunicorn-sync", "gunicorn-gthread", "uvicorn-h11", "uvicorn-httptools"]
 App = Literal["wsgi", "asgi", "starlette_app", "plain_asgi"]
 Transport = Literal["tls", "tcp", "unix"]
 
@@ -56,6 +57,7 @@ class Pki:
         self.client_cas = directory / "client-cas.pem"
         self.client_cas.write_bytes(self.ca.pem + self.tutorial.ca.read_bytes())
         self.server = Files(*self.ca.issue_server("localhost", LOCALHOST).write(directory, "server"))
+        self.terminating = Terminating(*self.server, self.client_cas)
 
     def write(self, name: str, issued: IssuedCertificate) -> Files:
         """Write a client's files as *name*."""
@@ -163,8 +165,13 @@ class Lab:
         self._numbers = itertools.count()
         self._running: dict[object, Running] = {}
         self._stack = ExitStack()
-        self.registrar = Registrar(self.environment)
-        self._stack.callback(self.registrar.close)
+
+    @cached_property
+    def registrar(self) -> Registrar:
+        """The process that makes the database's tables, and then changes it."""
+        registrar = Registrar(self.environment)
+        self._stack.callback(registrar.close)
+        return registrar
 
     def close(self) -> None:
         """Stop everything."""
@@ -207,6 +214,7 @@ class Lab:
         return self.backend(backend) if backend.transport == "tls" else self.behind_nginx(backend)
 
     def _start(self, backend: Backend) -> Running:
+        _tables = self.registrar
         directory = self._new_directory()
         address: int | Path = directory / "app.sock" if backend.transport == "unix" else free_port()
         peer = f"unix:{address}" if isinstance(address, Path) else LOCALHOST
@@ -222,7 +230,9 @@ class Lab:
         else:
             environment.setdefault("MTLS_SITE_SOURCE", "nginx")
             environment["MTLS_SITE_TRUSTED_PROXIES"] = ",".join(trusted)
-        command = [*_command(backend, address, self.pki if backend.transport == "tls" else None), *backend.options]
+        tls = self.pki.terminating if backend.transport == "tls" else None
+        target = f"{SITE}.{backend.app}:application"
+        command = [*server_command(backend.program, target, address, tls), *backend.options]
         process = Process(command, ready=address, log=directory / "log", cwd=ROOT, env=environment)
         return Running(address=address, process=self._stack.enter_context(process))
 
@@ -230,26 +240,3 @@ class Lab:
         directory = self.directory / f"s{next(self._numbers)}"
         directory.mkdir()
         return directory
-
-
-def _command(backend: Backend, address: int | Path, pki: Pki | None) -> Sequence[str]:
-    server, _, variant = backend.program.partition("-")
-    app = f"{SITE}.{backend.app}:application"
-    if server == "gunicorn":
-        bind = f"unix:{address}" if isinstance(address, Path) else f"{LOCALHOST}:{address}"
-        command = ["gunicorn", app, "--bind", bind, "-k", variant, "--keep-alive", "60"]
-        if variant == "gthread":
-            command += ["--threads", "4"]
-        if pki is not None:
-            command += ["--certfile", str(pki.server.certificate), "--keyfile", str(pki.server.key)]
-            command += ["--ca-certs", str(pki.client_cas), "--cert-reqs", "1"]
-    else:
-        protocol = {"h11": "H11Protocol", "httptools": "HttpToolsProtocol"}[variant]
-        command = ["uvicorn", app, "--http", f"mtls_auth.servers.uvicorn:{protocol}", "--timeout-keep-alive", "60"]
-        command += (
-            ["--uds", str(address)] if isinstance(address, Path) else ["--host", LOCALHOST, "--port", str(address)]
-        )
-        if pki is not None:
-            command += ["--ssl-certfile", str(pki.server.certificate), "--ssl-keyfile", str(pki.server.key)]
-            command += ["--ssl-ca-certs", str(pki.client_cas), "--ssl-cert-reqs", "1"]
-    return [sys.executable, "-m", *command]

