@@ -22,6 +22,13 @@ ADVICE: Mapping[Reason, object] = {
     Reason.WRONG_KEY_USAGE: gettext_lazy(
         "Have a certificate issued for TLS clients: extendedKeyUsage clientAuth, keyUsage digitalSignature."
     ),
+    Reason.PROXY_UNPROVEN: gettext_lazy(
+        "Let the proxy send MTLS_AUTH['PROXY_SECRET'] in the same place of its configuration as the certificate."
+    ),
+    Reason.INSUFFICIENT_EVIDENCE: gettext_lazy(
+        "Let MTLS_AUTH['MAPPING'] and ['POLICY'] ask only for what the terminator states, as a Fingerprint; or let it "
+        "forward the certificate."
+    ),
     Reason.EXPIRED: _NEW_CERTIFICATE,
     Reason.NOT_YET_VALID: gettext_lazy("Wait until then, or set this computer’s clock."),
     Reason.UNTRUSTED: gettext_lazy(

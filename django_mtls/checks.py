@@ -1,5 +1,6 @@
 """System checks: text apart from logic, every id once. `conf.problems_of` finds what is wrong with `MTLS_AUTH`."""
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,12 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections, router
 
-from django_mtls.conf import get_settings
+from django_mtls.conf import get_authenticator, get_settings
 from django_mtls.directory import BACKEND
 from django_mtls.models import EnrolledCertificate
 from django_mtls.problems import problems_of
 from mtls_auth import PathVerifier
+from mtls_auth.hidden_peers import hiding_server, needs_peer
 
 CERTIFICATE_MIDDLEWARE = "django_mtls.middleware.ClientCertificateMiddleware"
 LOGIN_MIDDLEWARE = "django_mtls.middleware.CertificateLoginMiddleware"
@@ -70,6 +72,16 @@ W005 = checks.Warning(
     ),
     id="django_mtls.W005",
 )
+W007 = checks.Warning(
+    "The server of this process does not tell who connected, and MTLS_AUTH['TRUSTED_PROXIES'] believes nobody.",
+    hint=(
+        "Serve with gunicorn -k sync, gthread or gevent, or with uvicorn --http "
+        "mtls_auth.servers.uvicorn:HTTPProtocol; or set PROXY_SECRET instead of TRUSTED_PROXIES; or, if nothing at all "
+        "rewrites REMOTE_ADDR, as under runserver, set SERVER_ADDRESS_IS_PEER = True: where something does, every "
+        "client can be the proxy."
+    ),
+    id="django_mtls.W007",
+)
 
 W006 = checks.Warning(
     "MTLS_AUTH['DIAGNOSTICS_TOKEN'] is set: whoever knows it is told whom the site believes a request to be from.",
@@ -83,6 +95,7 @@ def register() -> None:
     checks.register(check_settings, checks.Tags.security)
     checks.register(check_middleware, checks.Tags.security)
     checks.register(check_trust_anchors, checks.Tags.security)
+    checks.register(check_peer, checks.Tags.security)
     checks.register(check_server_address, checks.Tags.security, deploy=True)
     checks.register(check_diagnostics, checks.Tags.security, deploy=True)
     # Not tagged as a database check: it asks no database, and those run only when one is named.
@@ -130,6 +143,16 @@ def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     if anchors and PathVerifier(anchors).useless:
         found.append(W003)
     return found
+
+
+def check_peer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn where the server that runs the checks is known to hide the peer by whose address somebody is trusted."""
+    if not _is_valid():
+        return []
+    source = get_authenticator().source
+    is_runserver = sys.argv[1:2] == ["runserver"] and needs_peer(source)  # a warning: the middleware starts there
+    server = "runserver" if is_runserver else hiding_server(source)
+    return [checks.Warning(W007.msg, hint=W007.hint, obj=server, id=W007.id)] if server else []
 
 
 def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

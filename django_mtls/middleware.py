@@ -11,6 +11,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.functional import SimpleLazyObject
 
 from django_mtls import sessions
+from django_mtls.checks import W007
 from django_mtls.conf import get_authenticator, get_settings
 from django_mtls.denial import refuse
 from django_mtls.directory import Enrollment
@@ -18,6 +19,7 @@ from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
 from mtls_auth import Authenticated, Connection, Decision, Denied
 from mtls_auth.asgi import authenticate
+from mtls_auth.hidden_peers import hiding_server
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -37,6 +39,12 @@ class _Middleware:
 
 class ClientCertificateMiddleware(_Middleware):
     """Sets `request.client_certificate` and `request.certificate_decision`; answers denials; removes headers."""
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)
+        server = hiding_server(get_authenticator().source)
+        if server is not None:  # no check of Django runs where the site is served
+            raise ImproperlyConfigured(f"{server}: {W007.msg} {W007.hint}")
 
     def __call__(self, request: HttpRequest) -> Any:
         if self.async_mode:

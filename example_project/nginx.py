@@ -22,7 +22,9 @@ http {{
     fastcgi_temp_path "{run}/fastcgi";
     uwsgi_temp_path "{run}/uwsgi";
     scgi_temp_path "{run}/scgi";
-    map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
+    # WebSockets only: with "Upgrade: h2c" a client could talk to a server past this one.
+    map $http_upgrade $upgrade {{ default ""; "~*^websocket$" websocket; }}
+    map $upgrade $connection_upgrade {{ default ""; websocket upgrade; }}
     upstream application {{ server "unix:{socket}"; keepalive 16; }}
     server {{
         listen 127.0.0.1:{port} ssl;
@@ -42,7 +44,7 @@ http {{
             proxy_set_header Host $http_host;
             proxy_set_header X-Forwarded-For $remote_addr;
             proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Upgrade $upgrade;
             proxy_set_header Connection $connection_upgrade;
         }}
     }}

@@ -10,6 +10,7 @@ from mtls_auth.authenticator import Authenticator
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Decision, Denied
 from mtls_auth.diagnostics import Diagnostics
+from mtls_auth.hidden_peers import check_peer_is_told
 from mtls_auth.identity import Identity
 
 Scope = MutableMapping[str, Any]
@@ -27,7 +28,8 @@ class ClientCertificateMiddleware:
 
     A denied WebSocket is closed with 1008 before it is accepted. `denied_app` is an ASGI application that
     answers a denied HTTP request instead; it finds the `Denied` in the scope. Scopes of other types pass.
-    `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none.
+    `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none. Raises `ConfigurationError`
+    under a server that is known to hide the peer by whose address the source trusts.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ClientCertificateMiddleware:
         run_in_thread: RunInThread = asyncio.to_thread,
         diagnostics: Diagnostics | None = None,
     ) -> None:
+        check_peer_is_told(authenticator.source)
         self.app = app
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied

@@ -9,6 +9,7 @@ from mtls_auth.authenticator import Authenticator
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Denied
 from mtls_auth.diagnostics import Diagnostics
+from mtls_auth.hidden_peers import check_peer_is_told
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -20,7 +21,8 @@ class ClientCertificateMiddleware:
     """Puts the `Decision` into `environ["mtls_auth.decision"]`, removes certificate headers, answers denials.
 
     `denied_app` is a WSGI application that answers a denial instead; it finds the `Denied` in the environ.
-    `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none.
+    `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none. Raises `ConfigurationError`
+    under a server that is known to hide the peer by whose address the source trusts.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class ClientCertificateMiddleware:
         denied_app: "WSGIApplication | None" = None,
         diagnostics: Diagnostics | None = None,
     ) -> None:
+        check_peer_is_told(authenticator.source)
         self.application = application
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied

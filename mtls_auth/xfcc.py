@@ -11,6 +11,7 @@ refused, and so are elements that nobody has asked for.
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Literal, get_args
 
 from mtls_auth import codecs
@@ -79,9 +80,9 @@ def parse(text: str) -> tuple[Element, ...]:
         match = _PAIR.match(text, position)
         if match is None:
             raise _malformed("is not a list of key=value pairs")
-        quoted = match["quoted"]
-        pairs.append((match["key"].lower(), match["plain"] if quoted is None else quoted))
-        position, separator = match.end(), match["separator"]
+        key, quoted, plain, separator = match.groups()
+        pairs.append((key.lower(), plain if quoted is None else quoted))
+        position = match.end()
         if len(pairs) > MAX_PAIRS or len(elements) == MAX_ELEMENTS:
             raise CertificateRejected(
                 Reason.OVERSIZED_HEADER, f"more than {MAX_ELEMENTS} elements or {MAX_PAIRS} pairs in one came"
@@ -133,8 +134,8 @@ class XFCC:
             raise _malformed("has no Hash, the SHA-256 of the certificate")
         fingerprint = codecs.fingerprint(stated).fingerprint
         certificates = _certificates(element)
-        if certificates:
-            codecs.check_fingerprint(certificates[0], stated)
+        if certificates and sha256(certificates[0]).hexdigest() != fingerprint:
+            raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "Hash is not that of the certificate")
         if self.take == "uri":
             uris = element.values("uri")
             if len(uris) != 1:

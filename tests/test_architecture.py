@@ -21,8 +21,9 @@ NOT_CORE = ("mtls_auth.cli", "mtls_auth.probing", "mtls_auth.recipes", "mtls_aut
 
 
 def files(*packages: str) -> list[Path]:
-    """Return the Python files of these packages."""
-    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
+    """Return the Python files of these packages; templates of files are not theirs."""
+    found = (path for package in packages for path in (ROOT / package).rglob("*.py"))
+    return sorted(path for path in found if "templates" not in path.parts)
 
 
 def module_name(path: Path) -> str:

@@ -157,7 +157,10 @@ class EnrolledCertificateAdmin(UserFieldMixin, _ModelAdmin):
             (None, {"fields": ("user", "shown_state", "label")}),
             (_("Names"), {"fields": ("subject", facts.alternative_names, "issuer", facts.serial_number)}),
             (_("Validity"), {"fields": ("not_before", "not_after")}),
-            (_("Fingerprints"), {"fields": (facts.fingerprint, facts.x5t_s256, facts.spki_pin)}),
+            (
+                _("Fingerprints"),
+                {"fields": (facts.fingerprint, facts.fingerprint_sha1, facts.x5t_s256, facts.spki_pin)},
+            ),
             (_("Key and signature"), {"fields": (*usage, facts.signature_hash, facts.version)}),
             (_("Enrolment and revocation"), {"fields": ("enrolled_at", "enrolled_by", "how_revoked")}),
             (_("Certificate"), {"fields": (facts.pem,)}),

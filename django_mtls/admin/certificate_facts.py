@@ -97,6 +97,11 @@ def fingerprint(row: EnrolledCertificate) -> str:
     return code(row.fingerprint_sha256, with_colons(row.fingerprint_sha256))
 
 
+@admin.display(description=gettext_lazy("SHA-1 fingerprint"))
+def fingerprint_sha1(row: EnrolledCertificate) -> str:
+    return code(row.fingerprint_sha1, with_colons(row.fingerprint_sha1))
+
+
 @admin.display(description=gettext_lazy("SHA-256 in base64url (x5t#S256)"))
 def x5t_s256(row: EnrolledCertificate) -> str:
     """RFC 8705 §3.1"""
@@ -168,6 +173,7 @@ FACTS = (
     alternative_names,
     serial_number,
     fingerprint,
+    fingerprint_sha1,
     x5t_s256,
     spki_pin,
     public_key,

@@ -15,9 +15,10 @@ HELP = _("A fingerprint or its beginning, a serial number, the beginning of a co
 
 _HEX = re.compile(r"[0-9a-f]+")
 # What openssl and OpenSSH print in front of a fingerprint.
-_PREFIX = re.compile(r"(?:sha-?256(?: fingerprint)?|serial)\s*[=:]\s*|0x(?=[0-9a-f:\s-]+$)", re.IGNORECASE)
+_PREFIX = re.compile(r"(?:sha-?(?:256|1)(?: fingerprint)?|serial)\s*[=:]\s*|0x(?=[0-9a-f:\s-]+$)", re.IGNORECASE)
 _MIN_PREFIX = 8
 _MAX_SERIAL_DIGITS = 40
+_SHA1_DIGITS = 40
 
 
 def find_certificates(queryset: QuerySet[EnrolledCertificate], term: str) -> QuerySet[EnrolledCertificate]:
@@ -73,6 +74,8 @@ def _by_digits(digits: str) -> Q:
     if _MIN_PREFIX <= len(digits) < 64:
         # A range: LIKE 'prefix%' would need an operator class of its own. "g" sorts after every hex digit.
         condition |= Q(fingerprint_sha256__gte=digits, fingerprint_sha256__lt=f"{digits}g")
+    if len(digits) == _SHA1_DIGITS:
+        condition |= Q(fingerprint_sha1=digits)
     return condition
 
 

@@ -14,6 +14,7 @@ from ext import (  # noqa: E402
     dialects,
     limits,
     policies,
+    probing,
     reasons,
     settings_table,
     terminators,
@@ -22,11 +23,15 @@ from ext import (  # noqa: E402
 DIRECTIVES: dict[str, type[SphinxDirective]] = {
     "check-table": checks.CheckTable,
     "cli-help": commands.CommandLineHelp,
+    "codec-table": dialects.CodecTable,
     "dialect-table": dialects.DialectTable,
     "known-headers": dialects.KnownHeaders,
     "limit-table": limits.LimitTable,
     "manage-commands": commands.ManageCommands,
+    "meaning-table": dialects.MeaningTable,
+    "outcome-table": probing.OutcomeTable,
     "policy-table": policies.PolicyTable,
+    "probe-limits": probing.ProbeLimits,
     "public-api": api.PublicAPI,
     "reason": reasons.ReasonFacts,
     "reason-table": reasons.ReasonTable,
@@ -34,6 +39,7 @@ DIRECTIVES: dict[str, type[SphinxDirective]] = {
     "recipe": terminators.RecipeText,
     "terminator": terminators.TerminatorFacts,
     "terminator-table": terminators.TerminatorTable,
+    "trick-table": probing.TrickTable,
     "variable-table": dialects.VariableTable,
 }
 

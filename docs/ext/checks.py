@@ -20,7 +20,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "E006": {"SOURCE": "tls", "TRUST_ANCHORS": ["missing.pem"]},
     "E009": {"SOURCE": "rfc9440", "TRUSTED_PROXIES": ["10.0.0.7"]},
     "E010": {"SOURCE": "tls", "MAPPING": "common_name"},
-    "E013": {"SOURCE": "linkerd", "PROXY_VERIFIES": True, "TRUSTED_PROXIES": ["127.0.0.1"], "MAPPING": "common_name"},
+    "E013": {"SOURCE": "tls", "MAPPING": "stated_name"},
 }
 
 

@@ -1,10 +1,10 @@
 """The dialects and the servers' variables, row by row, and the header names that never reach the application."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ext.generated import Generated, code, table
-from mtls_auth import Dialect, ServerVariables, Verdict
+from mtls_auth import Dialect, ServerVariables, Verdict, codecs
 from mtls_auth.dialects import BUILTIN
 from mtls_auth.known_headers import known_headers
 from mtls_auth.server_environ import BUILTIN_VARIABLES, Path
@@ -15,20 +15,22 @@ _SILENT = "you say so (`PROXY_VERIFIES`), or [trust anchors](#verify-in-the-appl
 
 
 class DialectTable(Generated):
-    """One row a dialect."""
+    """What each dialect reads: one row a dialect."""
 
     def markdown(self) -> str:
-        head = (
-            "Name",
-            "Terminator",
-            "Certificate",
-            "Encoding",
-            "Verified when",
-            "No certificate when",
-            "Beside it",
-            "Facts",
-        )
-        return table(head, [_row(dialect) for dialect in BUILTIN.values()])
+        rows = [
+            (code(row.name), row.title, f"{code(row.leaf)}: {encoding(row.decode)}", beside(row))
+            for row in BUILTIN.values()
+        ]
+        return table(("Name", "Terminator", "Certificate", "Beside it"), rows)
+
+
+class MeaningTable(Generated):
+    """What each dialect makes of the values: one row a dialect."""
+
+    def markdown(self) -> str:
+        rows = [(code(row.name), verified_when(row), none_when(row), row.confidence.value) for row in BUILTIN.values()]
+        return table(("Name", "Verified when", "No certificate when", "Facts"), rows)
 
 
 class VariableTable(Generated):
@@ -39,12 +41,25 @@ class VariableTable(Generated):
         return table(head, [_variables(row) for row in BUILTIN_VARIABLES.values()])
 
 
+class CodecTable(Generated):
+    """Every function of `mtls_auth.codecs` that can be a row's decoder."""
+
+    def markdown(self) -> str:
+        return table(("Function", "What it decodes"), [(code(item.__name__), encoding(item)) for item in decoders()])
+
+
 class KnownHeaders(Generated):
     """Every name that is removed from requests."""
 
     def markdown(self) -> str:
         names = sorted(known_headers().names)
         return f"<details><summary>All {len(names)} names</summary>\n\n{', '.join(map(code, names))}\n\n</details>\n"
+
+
+def decoders() -> list[Callable[[str], object]]:
+    """Return the public functions of `mtls_auth.codecs` that take one text."""
+    functions = [item for name, item in vars(codecs).items() if inspect.isfunction(item) and name[0] != "_"]
+    return [item for item in functions if item.__module__ == codecs.__name__ and list(_parameters(item)) == ["text"]]
 
 
 def encoding(decode: Callable[[str], object]) -> str:
@@ -54,7 +69,7 @@ def encoding(decode: Callable[[str], object]) -> str:
         others = ", others may stand before it" if decode.appended else ", and no other"
         what = "SPIFFE ID and hash" if decode.take == "uri" else "Cert, Chain and Hash"
         return f"XFCC: {what} of {place}{others}"
-    return (inspect.getdoc(decode) or "").partition("\n")[0].removeprefix("Decode ").rstrip(".")
+    return (inspect.getdoc(decode) or "").partition("\n")[0].removeprefix("Decode ").removeprefix("Read ").rstrip(".")
 
 
 def verified_when(dialect: Dialect) -> str:
@@ -107,19 +122,6 @@ def variable_rows(row: ServerVariables) -> list[tuple[str, str]]:
     ]
 
 
-def _row(dialect: Dialect) -> tuple[str, ...]:
-    return (
-        code(dialect.name),
-        dialect.title,
-        code(dialect.leaf),
-        encoding(dialect.decode),
-        verified_when(dialect),
-        none_when(dialect),
-        beside(dialect),
-        dialect.confidence.value,
-    )
-
-
 def _variables(row: ServerVariables) -> tuple[str, ...]:
     facts = dict(variable_rows(row))
     return (
@@ -132,6 +134,10 @@ def _variables(row: ServerVariables) -> tuple[str, ...]:
 
 def _demanded(dialect: Dialect) -> list[Verdict]:
     return [verdict for verdict in dialect.verdicts if not verdict.optional]
+
+
+def _parameters(function: Callable[..., object]) -> Iterable[str]:
+    return inspect.signature(function).parameters
 
 
 def _path(path: Path) -> str:

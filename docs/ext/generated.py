@@ -14,7 +14,9 @@ class Generated(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[Any]:
-        return self.parse_text_to_nodes(self.markdown())
+        # As lines: of a text docutils would turn each tab into blanks.
+        lines: Any = type(self.content)(self.markdown().splitlines(), source="<generated text>")
+        return self.parse_text_to_nodes(lines)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

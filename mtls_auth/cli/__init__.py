@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 import mtls_auth
-from mtls_auth.cli import explanation, inspection, probe
+from mtls_auth.cli import explanation, inspection, probe, recipe
 from mtls_auth.errors import ConfigurationError
 
 INTERRUPTED = 130
@@ -51,4 +51,5 @@ def _parser() -> argparse.ArgumentParser:
     inspection.add_parser(subcommands)
     explanation.add_parser(subcommands)
     probe.add_parser(subcommands)
+    recipe.add_parser(subcommands)
     return parser

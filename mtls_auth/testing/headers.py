@@ -52,16 +52,17 @@ def client_cert_field(der: bytes) -> str:
 def xfcc_element(decoder: XFCC, chain: Sequence[bytes]) -> str:
     """Return the X-Forwarded-Client-Cert of a proxy that sends what *decoder* takes, and nearer ones' elements."""
     digest = f"Hash={sha256(chain[0]).hexdigest()}"
-    written = {
-        "cert": f'Cert="{escaped_pem(chain[0])}"',
-        "chain": f'Chain="{_escaped_pems(chain)}"' if len(chain) > 1 else "",
-    }
+    fields = decoder.fields or frozenset({"cert", "chain", "uri"})
     if decoder.take == "uri":
         names = _san(chain[0], x509.UniformResourceIdentifier)
         if not names:
             return ""
-        written = {"uri": ";".join(f"URI={name}" for name in names)}
-    pairs = [pair for key, pair in written.items() if pair and key in (decoder.fields or written)]
+        pairs = [f"URI={name}" for name in names]
+    else:
+        pairs = [f'Cert="{escaped_pem(chain[0])}"'] if "cert" in fields else []
+        # Chain begins with the leaf, and says no more than Cert where there are no issuers.
+        if "chain" in fields and (len(chain) > 1 or not pairs):
+            pairs.append(f'Chain="{_escaped_pems(chain)}"')
     return ",".join([";".join([digest, *pairs]), *[digest] * (decoder.hops - 1)])
 
 

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from mtls_auth import Anonymous, Authenticated, Authenticator, CertificateRejected, Connection, Decision, Denied, Reason
 from mtls_auth import asgi as asgi_adapter
 from mtls_auth import wsgi as wsgi_adapter
+from mtls_auth.known_headers import known_headers
 from mtls_auth.peers import Peer
 from mtls_auth.server_tls import PEER_EXTENSION, StatedFacts
 from mtls_auth.starlette import CertificateUser, ClientCertificateBackend, decision
@@ -172,6 +173,22 @@ def connection_of(authenticator: Authenticator, request: Request) -> Connection:
         variables=request.variables,
     )
     return Connection.from_headers(raw, authenticator.known_headers, facts)
+
+
+def received(
+    *headers: tuple[str, str],
+    peer: str | None = PROXY,
+    address: str | None = None,
+    tls: tuple[str | bytes, ...] = (),
+    variables: Mapping[str, object] | None = None,
+    names: Sequence[str] = ("x-proxy-secret",),
+) -> Connection:
+    """Return a connection of these headers and facts; *names* are known beside those of the built-in dialects."""
+    facts = StatedFacts(
+        transport_peer=None if peer is None else Peer(peer), address=address, chain=tls, variables=variables or {}
+    )
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return Connection.from_headers(raw, known_headers(names), facts)
 
 
 def answer_of(found: Decision, *, status: int | None = None, passed: frozenset[str] = frozenset()) -> Answer:

@@ -1,4 +1,4 @@
-"""Identities: the field's own terms for one verified certificate."""
+"""Identities: the field's own terms for one verified certificate, or for what a terminator states of one."""
 
 import base64
 from dataclasses import FrozenInstanceError
@@ -6,14 +6,22 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mtls_auth import Assurance, Evidence, Identity, VouchedFor
+from mtls_auth import Assurance, Evidence, Identity, Reason, Statement, VouchedFor
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate
+from tests.core.conftest import reason_of
 from tests.pki import BrokenLeaves
 
 
 def identify(issued: IssuedCertificate, assurance: Assurance = Assurance.TLS_SOCKET) -> Identity:
     """Return the identity of a leaf."""
     evidence = Evidence("test", (issued.der,), assurance, lambda _raw: (issued.der,))
+    return Identity.from_verified(VouchedFor().verify(evidence, at=datetime.now(UTC)))
+
+
+def state(*, fingerprint: str | None = None, name: str | None = None) -> Identity:
+    """Return the identity of a certificate that its terminator keeps to itself."""
+    statement = Statement(fingerprint=fingerprint, name=name)
+    evidence = Evidence("test", ("x",), Assurance.PROXY_VERDICT, lambda _raw: statement)
     return Identity.from_verified(VouchedFor().verify(evidence, at=datetime.now(UTC)))
 
 
@@ -55,3 +63,48 @@ def test_frozen(leaves: BrokenLeaves) -> None:
     """An identity is not changed."""
     with pytest.raises(FrozenInstanceError):
         identify(leaves.good).verified = identify(leaves.without_eku).verified  # type: ignore[misc]
+
+
+def test_a_certificate_has_no_statement(leaves: BrokenLeaves) -> None:
+    """Where the certificate is forwarded nothing is stated, and its fingerprint is what it goes by."""
+    identity = identify(leaves.good)
+    assert identity.statement is None
+    assert identity.fingerprint == identity.reference == leaves.good.fingerprint_sha256
+
+
+SHA1, SHA256 = "0123456789abcdef0123456789abcdef01234567", "0123456789abcdef" * 4
+SPIFFE = "spiffe://example.org/bob"
+
+
+@pytest.mark.parametrize(
+    ("identity", "reference", "text"),
+    [
+        (state(fingerprint=SHA1), SHA1, "no name (SHA-1 0123456789abcdef…)"),
+        (state(fingerprint=SHA256), SHA256, "no name (SHA-256 0123456789abcdef…)"),
+        (state(fingerprint=SHA256, name=SPIFFE), SHA256, f"{SPIFFE} (SHA-256 0123456789abcdef…)"),
+        (state(name=SPIFFE), f"name:{SPIFFE}", SPIFFE),
+    ],
+    ids=["SHA-1", "SHA-256", "both", "name"],
+)
+def test_statements(identity: Identity, reference: str, text: str) -> None:
+    """What is stated is told, and tells identities apart; the text for logs is the name and the digest's start."""
+    assert identity.statement == identity.verified.certificate
+    assert identity.reference == reference
+    assert str(identity) == text
+    assert identity.assurance is Assurance.PROXY_VERDICT
+
+
+@pytest.mark.parametrize("attribute", ["certificate", "subject_cn", "fingerprint_sha256", "x5t_s256"])
+@pytest.mark.parametrize("identity", [state(fingerprint=SHA1, name=SPIFFE), state(name=SPIFFE)], ids=["SHA-1", "name"])
+def test_what_is_not_stated(identity: Identity, attribute: str) -> None:
+    """Whatever needs the certificate is refused where there is none, and never empty."""
+    assert reason_of(getattr, identity, attribute) is Reason.INSUFFICIENT_EVIDENCE
+
+
+def test_a_stated_sha256(leaves: BrokenLeaves) -> None:
+    """A stated SHA-256 is the fingerprint, in both its forms; the certificate is still not there."""
+    stated, known = state(fingerprint=leaves.good.fingerprint_sha256), identify(leaves.good)
+    assert stated.fingerprint == stated.fingerprint_sha256 == known.fingerprint_sha256
+    assert stated.x5t_s256 == known.x5t_s256
+    assert stated != known
+    assert reason_of(getattr, stated, "certificate") is Reason.INSUFFICIENT_EVIDENCE

@@ -1,14 +1,23 @@
 """Mappers: from identity to principal, unchanged or not at all."""
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
 
-from mtls_auth import ByCommonName, ByFingerprint, ByIdentity, ConfigurationError, PrincipalMapper, Reason
-from mtls_auth.mapping import normalize_fingerprint
+from mtls_auth import (
+    ByCommonName,
+    ByFingerprint,
+    ByIdentity,
+    ByStatedName,
+    ConfigurationError,
+    PrincipalMapper,
+    Reason,
+)
+from mtls_auth.mapping import normalize_fingerprint, read_fingerprint
 from mtls_auth.testing import CertificateAuthority
 from tests.core.conftest import reason_of
-from tests.core.test_identity import identify
+from tests.core.test_identity import identify, state
 from tests.pki import AWKWARD_NAMES, BrokenLeaves
 
 
@@ -65,8 +74,70 @@ def test_not_a_fingerprint(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a SHA-256 fingerprint") as error:
         normalize_fingerprint(text)
     assert repr(text) in str(error.value)
-    with pytest.raises(ConfigurationError):
-        ByFingerprint({text: "alice"})
+    if len(text) != 40:
+        with pytest.raises(ConfigurationError, match="is not a SHA-256 fingerprint"):
+            ByFingerprint({text: "alice"})
+
+
+SHA1, SHA256 = "ab" * 20, "cd" * 32
+
+
+@pytest.mark.parametrize("spell", [str, str.upper, lambda digits: f" {digits}\n", lambda d: f"{d[:2]}:{d[2:]}"])
+def test_read_fingerprint(spell: Callable[[str], str]) -> None:
+    """A digest of either kind is read in every spelling."""
+    assert read_fingerprint(spell(SHA1)) == SHA1
+    assert read_fingerprint(spell(SHA256)) == SHA256
+
+
+@pytest.mark.parametrize("text", ["", "ab" * 19, "ab" * 21, "g" * 40, "０" * 40])
+def test_read_fingerprint_refuses(text: str) -> None:
+    """What is neither is an error."""
+    with pytest.raises(ConfigurationError, match="is not a SHA-256 fingerprint"):
+        read_fingerprint(text)
+
+
+def test_every_problem_of_a_table_at_once() -> None:
+    """An operator reads about all of them the first time."""
+    with pytest.raises(ConfigurationError) as refused:
+        ByFingerprint({"a": 1, SHA1: 2, "b": 3})
+    assert len(refused.value.problems) == 2
+
+
+def test_by_stated_fingerprint(leaves: BrokenLeaves) -> None:
+    """A table has stated digests of either kind; where none is stated nobody is looked up."""
+    mapper = ByFingerprint({SHA1: "old", SHA256: "new"})
+    assert mapper.map(state(fingerprint=SHA1)) == "old"
+    assert mapper.map(state(fingerprint=SHA256, name="x")) == "new"
+    assert reason_of(mapper.map, state(fingerprint="ef" * 20)) is Reason.NOT_ENROLLED
+    assert reason_of(mapper.map, state(name="x")) is Reason.INSUFFICIENT_EVIDENCE
+    sha1 = hashlib.sha1(leaves.good.der, usedforsecurity=False).hexdigest()
+    assert reason_of(ByFingerprint({sha1: "alice"}).map, identify(leaves.good)) is Reason.NOT_ENROLLED
+
+
+@pytest.mark.parametrize("name", ["bob", "spiffe://example.org/bob", "Bob", "CN=bob,OU=Ops", "a" * 255])
+def test_by_stated_name(name: str) -> None:
+    """The stated name is the principal, unchanged."""
+    assert ByStatedName().recall(state(name=name)) == ByStatedName().map(state(fingerprint=SHA1, name=name)) == name
+
+
+def test_by_stated_name_refuses(leaves: BrokenLeaves) -> None:
+    """A certificate, and a statement without a name, have no stated name; one that changes is nobody's."""
+    for identity in (identify(leaves.good), state(fingerprint=SHA1), state()):
+        assert reason_of(ByStatedName().map, identity) is Reason.INSUFFICIENT_EVIDENCE
+    for name in ("ａｄｍｉｎ", "Zoe\u0308", "a\u00a0b"):
+        assert reason_of(ByStatedName().map, state(name=name)) is Reason.UNUSABLE_NAME
+
+
+@pytest.mark.parametrize("name", ["", " ", " bob", "bob\n", "a\nb", "a\0b", "a\u202eb", "a\u200bb"], ids=repr)
+def test_by_stated_name_refuses_what_is_no_name(name: str) -> None:
+    """A text with control, bidi or zero-width characters, or with blanks around it, names nobody."""
+    assert reason_of(ByStatedName().map, state(name=name)) is Reason.UNUSABLE_NAME
+
+
+def test_by_common_name_of_a_statement() -> None:
+    """A stated name is not a subject's common name."""
+    assert reason_of(ByCommonName().map, state(name="bob")) is Reason.INSUFFICIENT_EVIDENCE
+    assert ByIdentity().map(state(name="bob")) == state(name="bob")
 
 
 @pytest.mark.parametrize("name", AWKWARD_NAMES.values(), ids=AWKWARD_NAMES)
@@ -92,5 +163,5 @@ def test_by_common_name_tells_apart(ca: CertificateAuthority, names: tuple[str, 
 
 def test_the_protocol() -> None:
     """The built-in mappers are mappers."""
-    mappers: list[PrincipalMapper] = [ByIdentity(), ByFingerprint({}), ByCommonName()]
-    assert len(mappers) == 3
+    mappers: list[PrincipalMapper] = [ByIdentity(), ByFingerprint({}), ByCommonName(), ByStatedName()]
+    assert len(mappers) == 4

@@ -1,10 +1,13 @@
 """Policies: whom each predicate admits, that what lacks an attribute is denied, and the text for the audit."""
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from mtls_auth import (
@@ -27,10 +30,13 @@ from mtls_auth import (
     OrganizationalUnit,
     Policy,
     Reason,
+    SubjectPublicKey,
+    load_certificate,
 )
-from mtls_auth.testing import CertificateAuthority
+from mtls_auth.certificate import spki_sha256
+from mtls_auth.testing import CertificateAuthority, IssuedCertificate
 from tests.core.conftest import reason_of
-from tests.core.test_identity import identify
+from tests.core.test_identity import identify, state
 
 
 class Nobody(Policy):
@@ -121,6 +127,94 @@ def test_fingerprint(people: dict[str, Identity]) -> None:
     assert repr(Fingerprint(spelled)) == f"Fingerprint('{digits}')"
 
 
+def certified_again(issued: IssuedCertificate, ca: CertificateAuthority) -> IssuedCertificate:
+    """Return another certificate of the same key and subject."""
+    old = issued.certificate
+    builder = x509.CertificateBuilder(
+        ca.subject, old.subject, old.public_key(), 7, old.not_valid_before_utc, old.not_valid_after_utc
+    )
+    return replace(issued, certificate=builder.sign(ca.key, hashes.SHA256()))
+
+
+def test_subject_public_key(people: dict[str, Identity]) -> None:
+    """A key admits every certificate of it, renewed or of another authority, and no other key's."""
+    ca, other = CertificateAuthority(), CertificateAuthority()
+    first = ca.issue("alice")
+    renewed, elsewhere = (certified_again(first, by) for by in (ca, other))
+    digest = spki_sha256(load_certificate(first.der))
+    for policy in (SubjectPublicKey(digest), SubjectPublicKey("0" * 64, digest.upper())):
+        assert [policy.allows(identify(one)) for one in (first, renewed, elsewhere)] == [True] * 3
+        assert {who for who, identity in people.items() if policy.allows(identity)} == set()
+    assert not SubjectPublicKey(first.fingerprint_sha256).allows(identify(first))
+    assert repr(SubjectPublicKey(digest.upper())) == f"SubjectPublicKey('{digest}')"
+
+
+SHA1, SHA256 = "ab" * 20, "cd" * 32
+
+
+@pytest.mark.parametrize(
+    ("fingerprints", "stated", "allowed"),
+    [
+        ((SHA1,), SHA1, True),
+        ((SHA1.upper(),), SHA1, True),
+        (("ef" * 20,), SHA1, False),
+        ((SHA256,), SHA256, True),
+        (("ef" * 32,), SHA256, False),
+        ((SHA256, SHA1), SHA1, True),
+        ((SHA1, SHA256), SHA256, True),
+        ((SHA256,), SHA1, None),
+        ((SHA1,), SHA256, None),
+        ((SHA256, "ef" * 20), SHA1, None),
+        ((SHA1, SHA256), None, None),
+        ((SHA256[:40],), SHA256, None),
+    ],
+)
+def test_stated_fingerprints(fingerprints: tuple[str, ...], stated: str | None, allowed: bool | None) -> None:
+    """A stated digest matches its own kind; what it cannot be compared with denies, in whatever combination."""
+    policy, identity = Fingerprint(*fingerprints), state(fingerprint=stated, name="x")
+    if allowed is None:
+        for one in (policy, NoneOf(policy), AnyOf(policy, AnyVerifiedCertificate()), AllOf(policy)):
+            assert reason_of(one.check, identity) is Reason.INSUFFICIENT_EVIDENCE
+    else:
+        assert policy.allows(identity) is allowed
+        assert NoneOf(policy).allows(identity) is not allowed
+
+
+def test_a_sha1_keeps_a_certificate_out(people: dict[str, Identity]) -> None:
+    """Whoever is to be kept out by a SHA-1 fingerprint does not come in because the certificate itself is there."""
+    identity = people["alice"]
+    digest = hashlib.sha1(identity.certificate.der, usedforsecurity=False).hexdigest()
+    assert reason_of((AnyVerifiedCertificate() & NoneOf(Fingerprint(digest))).check, identity) is not None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        *(CommonName("bob"), OrganizationalUnit("Ops"), IssuedBy("CN=Our CA"), SubjectPublicKey("0" * 64)),
+        *(CommonName(""), OrganizationalUnit(""), IssuedBy("")),
+    ],
+    ids=repr,
+)
+def test_statements(policy: Policy) -> None:
+    """Whatever needs the certificate denies where there is none, inside every combination; who vouches is known."""
+    for identity in (state(fingerprint=SHA256, name="bob"), state(fingerprint=SHA1), state(name="bob")):
+        for one in (
+            policy,
+            NoneOf(policy),
+            policy & AnyVerifiedCertificate(),
+            policy | AnyVerifiedCertificate(),
+            AnyVerifiedCertificate() & NoneOf(policy),
+            NoneOf(NoneOf(policy)),
+        ):
+            assert reason_of(one.check, identity) is Reason.INSUFFICIENT_EVIDENCE
+        assert AnyVerifiedCertificate().allows(identity)
+        assert AssuredBy(Assurance.PROXY_VERDICT).allows(identity)
+        assert not AssuredBy(Assurance.TLS_SOCKET).allows(identity)
+        # What decides before the certificate is asked for, decides.
+        assert reason_of((Nobody() & policy).check, identity) is Reason.NOT_ALLOWED
+        assert (AnyVerifiedCertificate() | policy).allows(identity)
+
+
 @pytest.mark.parametrize(
     ("policy", "text"),
     [
@@ -173,7 +267,9 @@ def test_denial_names_the_predicate(people: dict[str, Identity], policy: Policy,
     assert refused.value.detail == detail
 
 
-@pytest.mark.parametrize("policy", [CommonName, OrganizationalUnit, Fingerprint, IssuedBy, AllOf, AnyOf, NoneOf])
+@pytest.mark.parametrize(
+    "policy", [CommonName, OrganizationalUnit, Fingerprint, IssuedBy, SubjectPublicKey, AllOf, AnyOf, NoneOf]
+)
 def test_nothing_named(policy: type[Policy]) -> None:
     """A predicate without values, or a combination without policies, is an error."""
     with pytest.raises(ConfigurationError, match="name at least one"):
@@ -186,7 +282,7 @@ def test_no_assurance_named() -> None:
         AssuredBy()
 
 
-@pytest.mark.parametrize("policy", [CommonName, OrganizationalUnit, Fingerprint, IssuedBy])
+@pytest.mark.parametrize("policy", [CommonName, OrganizationalUnit, Fingerprint, IssuedBy, SubjectPublicKey])
 @pytest.mark.parametrize("value", [None, b"alice", ["alice"], 7], ids=repr)
 def test_values_are_text(policy: Callable[[object], Policy], value: object) -> None:
     """Anything but text is an error: `CommonName(None)` would admit every certificate without a name."""
@@ -220,8 +316,11 @@ def test_multi_valued_issuer() -> None:
 
 def test_not_a_fingerprint() -> None:
     """What is no fingerprint is an error."""
+    for policy in (Fingerprint, SubjectPublicKey):
+        with pytest.raises(ConfigurationError, match="is not a SHA-256 fingerprint"):
+            policy("abc")
     with pytest.raises(ConfigurationError, match="is not a SHA-256 fingerprint"):
-        Fingerprint("abc")
+        SubjectPublicKey(SHA1)
 
 
 def test_no_negation() -> None:

@@ -1,4 +1,4 @@
-"""Sources: evidence from exactly the named place, believed only from whom it may come."""
+"""Sources: the server's own socket, and several named places at once; each believed only from whom it may come."""
 
 import ssl
 
@@ -8,47 +8,35 @@ from mtls_auth import (
     NGINX,
     RFC9440,
     AgreeingSources,
+    AnyVerifiedCertificate,
     Assurance,
+    Authenticator,
     ConfigurationError,
-    Connection,
-    Evidence,
     Forwarded,
+    ProxySecret,
     Reason,
+    ServerEnviron,
     Source,
     TLSSocket,
     TrustedProxies,
 )
-from mtls_auth.known_headers import known_headers
-from mtls_auth.peers import Peer
-from mtls_auth.server_tls import StatedFacts
-from mtls_auth.sources import MAX_CHAIN_CHARACTERS, MAX_LEAF_CHARACTERS
+from mtls_auth.dialects import CADDY, LINKERD
+from mtls_auth.server_environ import MOD_WSGI
 from mtls_auth.testing import client_cert_field, escaped_pem
-from tests.core.conftest import PROXIES, PROXY, STRANGER, reason_of
+from tests.core.conftest import CARRIERS, PROXIES, PROXY, STRANGER, Request, reason_of, received
+from tests.pki import BrokenLeaves
 
 DER = b"0\x03\x02\x01\x00"
 OTHER = b"0\x03\x02\x01\x01"
 TRUSTED = TrustedProxies.parse(PROXIES)
 CERTIFICATE = ("X-SSL-Client-Cert", escaped_pem(DER))
 SUCCESS = ("X-SSL-Client-Verify", "SUCCESS")
+NONE = ("X-SSL-Client-Verify", "NONE")
 LEAF = ("Client-Cert", client_cert_field(DER))
-
-
-def connection(
-    *headers: tuple[str, str], peer: str | None = PROXY, address: str | None = None, tls: tuple[str | bytes, ...] = ()
-) -> Connection:
-    """Return a connection of these headers and facts."""
-    facts = StatedFacts(transport_peer=None if peer is None else Peer(peer), address=address, chain=tls)
-    return Connection.from_headers([(name.encode(), value.encode()) for name, value in headers], known_headers(), facts)
-
-
-def nginx(*, server_address_is_peer: bool = False) -> Forwarded:
-    """Return the source of an nginx in front."""
-    return Forwarded(dialect=NGINX, proxies=TRUSTED, server_address_is_peer=server_address_is_peer)
-
-
-def rfc9440(*, proxy_verifies: bool = True) -> Forwarded:
-    """Return the source of a proxy that speaks RFC 9440."""
-    return Forwarded(dialect=RFC9440, proxies=TRUSTED, proxy_verifies=proxy_verifies)
+OTHER_LEAF = ("Client-Cert", client_cert_field(OTHER))
+NGINX_SOURCE = Forwarded(dialect=NGINX, proxies=TRUSTED)
+RFC9440_SOURCE = Forwarded(dialect=RFC9440, proxies=TRUSTED, proxy_verifies=True)
+UNVERIFIED = Forwarded(dialect=RFC9440, proxies=TRUSTED)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +46,7 @@ def rfc9440(*, proxy_verifies: bool = True) -> Forwarded:
 )
 def test_tls_socket(chain: tuple[str | bytes, ...]) -> None:
     """The socket's chain is evidence that the TLS layer vouches for, in DER whatever the server gives."""
-    evidence = TLSSocket().read(connection(peer=STRANGER, tls=chain))
+    evidence = TLSSocket().read(received(peer=STRANGER, tls=chain))
     assert evidence is not None
     assert (evidence.source, evidence.vouched, evidence.raw) == ("tls", Assurance.TLS_SOCKET, chain)
     assert evidence.chain() == (DER, OTHER)[: len(chain)]
@@ -66,97 +54,17 @@ def test_tls_socket(chain: tuple[str | bytes, ...]) -> None:
 
 def test_tls_socket_reads_no_header() -> None:
     """Without a certificate on the socket there is none, whatever the headers say."""
-    assert TLSSocket().read(connection(CERTIFICATE, SUCCESS, LEAF)) is None
+    assert TLSSocket().read(received(CERTIFICATE, SUCCESS, LEAF)) is None
     assert TLSSocket().dialects == ()
+    assert TLSSocket().headers == frozenset()
     assert TLSSocket().vouches
 
 
 def test_tls_socket_with_nonsense() -> None:
     """Text on the socket that is no PEM is malformed."""
-    evidence = TLSSocket().read(connection(tls=("nonsense",)))
+    evidence = TLSSocket().read(received(tls=("nonsense",)))
     assert evidence is not None
     assert reason_of(evidence.chain) is Reason.MALFORMED_HEADER
-
-
-@pytest.mark.parametrize(
-    ("source", "headers", "assurance"),
-    [
-        (nginx(), (CERTIFICATE, SUCCESS), Assurance.PROXY_VERDICT),
-        (rfc9440(), (LEAF,), Assurance.PROXY_PRESENCE),
-        (rfc9440(proxy_verifies=False), (LEAF,), None),
-    ],
-    ids=["verdict", "operator's word", "nobody"],
-)
-def test_forwarded(source: Forwarded, headers: tuple[tuple[str, str], ...], assurance: Assurance | None) -> None:
-    """A trusted proxy's header is evidence, vouched for by its verdict, by the operator's word, or by nobody."""
-    evidence = source.read(connection(*headers))
-    assert evidence is not None
-    assert (evidence.source, evidence.vouched) == (source.dialect.name, assurance)
-    assert evidence.chain() == (DER,)
-    assert source.vouches == (assurance is not None)
-    assert source.dialects == (source.dialect,)
-
-
-def test_forwarded_chain() -> None:
-    """The chain follows the leaf, over however many lines it came."""
-    field = client_cert_field(OTHER)
-    evidence = rfc9440().read(
-        connection(("Client-Cert-Chain", f"{field}, {field}"), LEAF, ("Client-Cert-Chain", field))
-    )
-    assert evidence is not None
-    assert evidence.chain() == (DER, OTHER, OTHER, OTHER)
-
-
-def test_forwarded_does_not_read_the_socket() -> None:
-    """The certificate on the server's own socket is not the one of the client behind the proxy."""
-    assert nginx().read(connection(tls=(OTHER,))) is None
-
-
-@pytest.mark.parametrize(
-    ("peer", "address", "server_address_is_peer", "believed"),
-    [
-        (PROXY, None, False, True),
-        ("unix:/run/app.sock", None, False, True),
-        (STRANGER, None, False, False),
-        (STRANGER, PROXY, False, False),
-        (STRANGER, PROXY, True, False),
-        (PROXY, STRANGER, True, True),
-        (None, PROXY, False, False),
-        (None, PROXY, True, True),
-        (None, STRANGER, True, False),
-        (None, None, True, False),
-        (None, "", True, False),
-    ],
-)
-def test_belief(peer: str | None, address: str | None, server_address_is_peer: bool, believed: bool) -> None:
-    """The transport peer decides; the stated address only where the server hides the peer and the operator says so."""
-    source = nginx(server_address_is_peer=server_address_is_peer)
-    received = connection(CERTIFICATE, SUCCESS, peer=peer, address=address)
-    assert source.believes(received) is believed
-    assert (source.read(received) is not None) is believed
-
-
-@pytest.mark.parametrize(
-    ("leaf", "reason"), [("A" * MAX_LEAF_CHARACTERS, None), ("A" * (MAX_LEAF_CHARACTERS + 1), Reason.OVERSIZED_HEADER)]
-)
-def test_length_of_the_leaf(leaf: str, reason: Reason | None) -> None:
-    """A leaf that is too long is refused before it is decoded."""
-    assert reason_of(nginx().read, connection((CERTIFICATE[0], leaf), SUCCESS)) is reason
-
-
-@pytest.mark.parametrize(
-    ("lengths", "reason"),
-    [
-        ((MAX_CHAIN_CHARACTERS,), None),
-        ((MAX_CHAIN_CHARACTERS + 1,), Reason.OVERSIZED_HEADER),
-        ((MAX_CHAIN_CHARACTERS - 1, 1), None),
-        ((MAX_CHAIN_CHARACTERS, 1), Reason.OVERSIZED_HEADER),
-    ],
-)
-def test_length_of_the_chain(lengths: tuple[int, ...], reason: Reason | None) -> None:
-    """A chain that is too long is refused before it is decoded, over however many lines it came."""
-    chain = [("Client-Cert-Chain", "A" * length) for length in lengths]
-    assert reason_of(rfc9440().read, connection(LEAF, *chain)) is reason
 
 
 def agreeing(*sources: Source) -> AgreeingSources:
@@ -164,7 +72,7 @@ def agreeing(*sources: Source) -> AgreeingSources:
     return AgreeingSources(sources)
 
 
-BOTH = agreeing(TLSSocket(), nginx())
+BOTH = agreeing(TLSSocket(), NGINX_SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -174,16 +82,18 @@ BOTH = agreeing(TLSSocket(), nginx())
         ((), (DER,), PROXY, "tls"),
         ((CERTIFICATE, SUCCESS), (), PROXY, "nginx"),
         ((CERTIFICATE, SUCCESS), (DER,), PROXY, "tls"),
+        ((NONE,), (DER,), PROXY, "tls"),
+        ((NONE,), (), PROXY, None),
         ((CERTIFICATE, SUCCESS), (), STRANGER, None),
         ((CERTIFICATE, SUCCESS), (OTHER,), STRANGER, "tls"),
     ],
-    ids=["nothing", "socket", "header", "both", "stranger's header", "stranger's header and socket"],
+    ids=["nothing", "socket", "header", "both", "socket, NONE", "NONE", "stranger's header", "stranger's and socket"],
 )
 def test_agreeing_sources(
     headers: tuple[tuple[str, str], ...], tls: tuple[bytes, ...], peer: str, source: str | None
 ) -> None:
     """Whichever of several sources speaks is heard; of those that agree, the first."""
-    evidence = BOTH.read(connection(*headers, tls=tls, peer=peer))
+    evidence = BOTH.read(received(*headers, tls=tls, peer=peer))
     assert (evidence and evidence.source) == source
 
 
@@ -199,24 +109,124 @@ def test_agreeing_sources(
 )
 def test_contradicting_sources(headers: tuple[tuple[str, str], ...], reason: Reason) -> None:
     """One source that says something else, or nonsense, spoils what the other one says."""
-    assert reason_of(BOTH.read, connection(*headers, tls=(OTHER,))) is reason
+    assert reason_of(BOTH.read, received(*headers, tls=(OTHER,))) is reason
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_two_dialects(leaves: BrokenLeaves, carrier: str) -> None:
+    """Two dialects of believed proxies are heard each by itself; what both say must be the same certificate."""
+    authenticator = Authenticator(agreeing(NGINX_SOURCE, RFC9440_SOURCE), policy=AnyVerifiedCertificate())
+
+    def sent(nginx: bytes | None, rfc9440: bytes | None, peer: str = PROXY) -> Request:
+        headers = [] if nginx is None else [("X-SSL-Client-Cert", escaped_pem(nginx)), SUCCESS]
+        headers += [] if rfc9440 is None else [("Client-Cert", client_cert_field(rfc9440))]
+        return Request(headers=headers, peer=peer)
+
+    alice, other = leaves.good.der, leaves.without_eku.der
+    ask = CARRIERS[carrier]
+    for request in (sent(alice, None), sent(None, alice), sent(alice, alice)):
+        assert ask(authenticator, request).fingerprint == leaves.good.fingerprint_sha256
+    for request in (sent(alice, other), sent(other, alice), sent(alice, leaves.expired.der)):
+        assert ask(authenticator, request).reason is Reason.CONTRADICTORY_EVIDENCE
+    for request in (sent(None, None), sent(alice, other, STRANGER)):
+        answer = ask(authenticator, request)
+        assert (answer.kind, answer.passed) == ("anonymous", frozenset())
+
+
+def test_two_proxies_with_one_dialect() -> None:
+    """The same headers from either of two proxies are one certificate."""
+    first = Forwarded(dialect=NGINX, proxies=TrustedProxies.parse(["10.0.0.1"]))
+    second = Forwarded(dialect=NGINX, proxies=TrustedProxies.parse(["10.0.0.2"]))
+    source = agreeing(first, second)
+    for peer, speaks in (("10.0.0.1", True), ("10.0.0.2", True), ("10.0.0.3", False)):
+        assert (source.read(received(CERTIFICATE, SUCCESS, peer=peer)) is not None) is speaks
+
+
+OUTER, INNER = ProxySecret("2WoPUvB4Jq2lfJfNyZ0T"), ProxySecret("oL1+c/x9T0m2bYcQ7w8==")
+
+
+def secret(value: str) -> tuple[str, str]:
+    """Return the header of a proxy's secret."""
+    return ("X-Proxy-Secret", value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "outcome"),
+    [
+        ((CERTIFICATE, SUCCESS, secret("2WoPUvB4Jq2lfJfNyZ0T")), "nginx"),
+        ((CERTIFICATE, SUCCESS, secret("oL1+c/x9T0m2bYcQ7w8==")), "nginx"),
+        ((NONE, secret("oL1+c/x9T0m2bYcQ7w8==")), None),
+        ((CERTIFICATE, SUCCESS, secret("wrong")), Reason.PROXY_UNPROVEN),
+        ((CERTIFICATE, SUCCESS), Reason.PROXY_UNPROVEN),
+        ((NONE,), Reason.PROXY_UNPROVEN),
+        ((), None),
+        ((("X-SSL-Client-Cert", "nonsense"), secret("2WoPUvB4Jq2lfJfNyZ0T")), Reason.UNVERIFIED),
+    ],
+)
+def test_two_secrets(headers: tuple[tuple[str, str], ...], outcome: str | Reason | None) -> None:
+    """Two proxies with the same headers are told apart by their secrets; with neither nobody is believed."""
+    source = agreeing(Forwarded(dialect=NGINX, secret=OUTER), Forwarded(dialect=NGINX, secret=INNER))
+    connection = received(*headers)
+    if isinstance(outcome, Reason):
+        assert reason_of(source.read, connection) is outcome
+    else:
+        evidence = source.read(connection)
+        assert (evidence and evidence.source) == outcome
+
+
+def test_two_secrets_of_two_dialects() -> None:
+    """What one proxy let through of the other's headers is not believed for its own secret."""
+    source = agreeing(
+        Forwarded(dialect=NGINX, secret=OUTER), Forwarded(dialect=RFC9440, secret=INNER, proxy_verifies=True)
+    )
+    forged = received(CERTIFICATE, SUCCESS, OTHER_LEAF, secret("oL1+c/x9T0m2bYcQ7w8=="))
+    evidence = source.read(forged)
+    assert evidence is not None
+    assert (evidence.source, evidence.chain()) == ("rfc9440", (OTHER,))
+    assert source.read(received(CERTIFICATE, SUCCESS, secret("oL1+c/x9T0m2bYcQ7w8=="))) is None
+
+
+def test_a_secret_beside_another_source() -> None:
+    """Headers without the secret are refused, whatever the socket says; a stranger's are not looked at."""
+    source = agreeing(TLSSocket(), Forwarded(dialect=NGINX, secret=OUTER))
+    assert reason_of(source.read, received(CERTIFICATE, SUCCESS, tls=(DER,))) is Reason.PROXY_UNPROVEN
+    with_address = agreeing(TLSSocket(), Forwarded(dialect=NGINX, secret=OUTER, proxies=TRUSTED))
+    assert with_address.read(received(CERTIFICATE, SUCCESS, tls=(DER,), peer=STRANGER)) is not None
 
 
 def test_three_sources() -> None:
     """The third source is asked as well."""
-    three = agreeing(TLSSocket(), nginx(), rfc9440())
-    assert three.read(connection(LEAF, CERTIFICATE, SUCCESS, tls=(DER,))) is not None
-    contradicting = connection(("Client-Cert", client_cert_field(OTHER)), CERTIFICATE, SUCCESS, tls=(DER,))
+    three = agreeing(TLSSocket(), NGINX_SOURCE, RFC9440_SOURCE)
+    assert three.read(received(LEAF, CERTIFICATE, SUCCESS, tls=(DER,))) is not None
+    contradicting = received(OTHER_LEAF, CERTIFICATE, SUCCESS, tls=(DER,))
     assert reason_of(three.read, contradicting) is Reason.CONTRADICTORY_EVIDENCE
     assert three.dialects == (NGINX, RFC9440)
+    assert three.headers == {*NGINX.headers, *RFC9440.headers}
+
+
+def test_statements_and_certificates_contradict() -> None:
+    """What a mesh states of its peer is not the certificate of somebody else's client."""
+    mesh = Forwarded(dialect=LINKERD, proxies=TRUSTED, proxy_verifies=True)
+    both = agreeing(mesh, RFC9440_SOURCE)
+    name = ("L5d-Client-Id", "web.prod.serviceaccount.identity.linkerd.cluster.local")
+    assert reason_of(both.read, received(name, LEAF)) is Reason.CONTRADICTORY_EVIDENCE
+    assert reason_of(agreeing(mesh, mesh).read, received(name)) is None
+
+
+def test_variables_beside_the_socket() -> None:
+    """The server's variables and its socket are two places that must agree."""
+    source = agreeing(TLSSocket(), ServerEnviron(MOD_WSGI))
+    variables = {"SSL_CLIENT_CERT": ssl.DER_cert_to_PEM_cert(DER), "SSL_CLIENT_VERIFY": "SUCCESS"}
+    assert source.read(received(tls=(DER,), variables=variables)) is not None
+    assert reason_of(source.read, received(tls=(OTHER,), variables=variables)) is Reason.CONTRADICTORY_EVIDENCE
 
 
 @pytest.mark.parametrize(
     ("sources", "vouches"),
     [
-        ((TLSSocket(), nginx(), rfc9440()), True),
-        ((TLSSocket(), rfc9440(proxy_verifies=False)), False),
-        ((agreeing(rfc9440(proxy_verifies=False)), nginx()), False),
+        ((TLSSocket(), NGINX_SOURCE, RFC9440_SOURCE), True),
+        ((TLSSocket(), UNVERIFIED), False),
+        ((agreeing(UNVERIFIED), NGINX_SOURCE), False),
     ],
     ids=["all", "one does not", "one inside does not"],
 )
@@ -231,9 +241,11 @@ def test_no_source() -> None:
         agreeing()
 
 
-def test_evidence_decodes_late() -> None:
-    """Reading decodes nothing: what is in the cache needs no decoding."""
-    evidence = nginx().read(connection(("X-SSL-Client-Cert", "nonsense"), SUCCESS))
-    assert isinstance(evidence, Evidence)
-    assert evidence.raw == ("nonsense",)
-    assert reason_of(evidence.chain) is Reason.MALFORMED_HEADER
+def test_evidence_of_two_dialects_is_not_mixed_up(leaves: BrokenLeaves) -> None:
+    """What was decoded in one dialect is not found in the cache for another one."""
+    caddy = Forwarded(dialect=CADDY.with_headers(leaf="X-Caddy"), proxies=TRUSTED, proxy_verifies=True)
+    authenticator = Authenticator(agreeing(NGINX_SOURCE, caddy), policy=AnyVerifiedCertificate())
+    value = escaped_pem(leaves.good.der)
+    genuine = Request(headers=[("X-SSL-Client-Cert", value), SUCCESS])
+    assert CARRIERS["asgi"](authenticator, genuine).kind == "authenticated"
+    assert CARRIERS["asgi"](authenticator, Request(headers=[("X-Caddy", value)])).reason is Reason.MALFORMED_HEADER

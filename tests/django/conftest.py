@@ -5,7 +5,7 @@ A `Sent` is what reaches the server; a `Browser` hands it over as one kind of se
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +24,10 @@ from django_mtls.conf import get_authenticator
 from django_mtls.directory import Directory
 from django_mtls.models import CRLReason, EnrolledCertificate, Revocation, State
 from mtls_auth import Connection, Identity, TLSSocket, VouchedFor, load_certificate
+from mtls_auth.dialects import BUILTIN
 from mtls_auth.server_tls import PEER_EXTENSION, StatedFacts
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate, client_cert_field, escaped_pem
+from mtls_auth.testing.headers import headers_for
 from tests.pki import BrokenLeaves
 
 PROXY = "10.0.0.1"
@@ -39,11 +41,15 @@ Headers = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What reaches the server: header fields in order, the transport peer, the certificate on its own socket."""
+    """What reaches the server: header fields in order, the transport peer, the certificate on its own socket.
+
+    `variables` are what the server itself puts beside the headers.
+    """
 
     headers: Headers = ()
     peer: str | None = PROXY
     tls: bytes | None = None
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 NOTHING = Sent()
@@ -57,6 +63,22 @@ def by_nginx(der: bytes, verdict: str = "SUCCESS") -> Sent:
 def by_rfc9440(der: bytes) -> Sent:
     """What a proxy of RFC 9440 forwards."""
     return Sent(headers=(("Client-Cert", client_cert_field(der)),))
+
+
+def by_dialect(name: str, der: bytes) -> Sent:
+    """What the terminator of a built-in dialect forwards, or states, of a certificate that it verified."""
+    return Sent(headers=tuple(headers_for(BUILTIN[name], der)))
+
+
+def by_alibaba(fingerprint: str, verdict: str = "SUCCESS") -> Sent:
+    """What Alibaba's load balancers state: the fingerprint alone."""
+    prefix = "X-Forwarded-Clientcert"
+    return Sent(headers=((f"{prefix}-Fingerprint", fingerprint), (f"{prefix}-Clientverify", verdict)))
+
+
+def by_linkerd(name: str) -> Sent:
+    """What Linkerd states: the client's name alone."""
+    return Sent(headers=(("l5d-client-id", name),))
 
 
 def by_tls(der: bytes) -> Sent:
@@ -125,7 +147,7 @@ class SyncBrowser(Browser):
         self.client = Client()
 
     def get(self, path: str, sent: Sent = NOTHING, *headers: tuple[str, str]) -> Answer:
-        environ: dict[str, Any] = {"REMOTE_ADDR": STRANGER}
+        environ: dict[str, Any] = {"REMOTE_ADDR": STRANGER, **sent.variables}
         for name, value in (*sent.headers, *headers):
             key = "HTTP_" + name.upper().replace("-", "_")
             environ[key] = f"{environ[key]},{value}" if key in environ else value
@@ -161,6 +183,7 @@ def scope_of(path: str, sent: Sent = NOTHING, *headers: tuple[str, str]) -> dict
         "client": [STRANGER, 50000],
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields],
         "extensions": extensions,
+        **sent.variables,
     }
 
 

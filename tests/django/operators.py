@@ -61,6 +61,7 @@ def errors_of(response: Any) -> dict[str, list[str]]:
 def forms_of(row: EnrolledCertificate) -> dict[str, str]:
     """Return fingerprint and serial number as people copy them."""
     raw = bytes.fromhex(row.fingerprint_sha256)
+    sha1 = bytes.fromhex(row.fingerprint_sha1)
     serial = row.serial_number.zfill(len(row.serial_number) + len(row.serial_number) % 2)
     return {
         "fingerprint": raw.hex(),
@@ -68,6 +69,9 @@ def forms_of(row: EnrolledCertificate) -> dict[str, str]:
         "colons": raw.hex(":").upper(),
         "base64": base64.b64encode(raw).decode().rstrip("="),
         "base64url": base64.urlsafe_b64encode(raw).decode().rstrip("="),
+        "sha1": sha1.hex(),
+        "sha1_upper": sha1.hex().upper(),
+        "sha1_colons": sha1.hex(":").upper(),
         "beginning": raw.hex()[:16],
         "beginning_colons": raw[:6].hex(":"),
         "serial": row.serial_number,

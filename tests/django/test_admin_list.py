@@ -154,6 +154,12 @@ class TestSearch:
             "{base64}",
             "{base64}=",
             "{base64url}",
+            "{sha1}",
+            " {sha1_upper} ",
+            "{sha1_colons}",
+            "sha1 Fingerprint={sha1_colons}",
+            "SHA1 Fingerprint={sha1_colons}",
+            "SHA-1: {sha1}",
             "{beginning}",
             "{beginning_colons}",
             "{serial}",
@@ -180,6 +186,8 @@ class TestSearch:
             "user:nobody",
             "f" * 64,
             "f" * 63,
+            "f" * 40,
+            "f" * 39,
             "deadbeef",
             "zzz",
             "%",
@@ -192,6 +200,22 @@ class TestSearch:
     def test_not_found(self, client: Client, term: str) -> None:
         """What matches nothing finds nothing: names are compared from their beginning, users letter by letter."""
         assert listed(client, q=term) == set()
+
+    @pytest.mark.parametrize("digits", [8, 20, 39])
+    def test_beginning_of_sha1(self, client: Client, row: EnrolledCertificate, digits: int) -> None:
+        """A SHA-1 fingerprint is found whole: nothing is guessed from its beginning."""
+        EnrolledCertificate.objects.filter(pk=row.pk).update(fingerprint_sha1="f" * 40)
+        assert listed(client, q="f" * digits) == set()
+        assert listed(client, q="f" * 40) == {"wanted"}
+
+    def test_forty_digits(self, client: Client, row: EnrolledCertificate) -> None:
+        """Forty digits may be a SHA-1 fingerprint, a serial number, or the beginning of a SHA-256 fingerprint."""
+        digits = row.fingerprint_sha256[:40]
+        assert listed(client, q=digits) == {"wanted"}
+        EnrolledCertificate.objects.filter(label="other").update(fingerprint_sha1=digits)
+        third = enroll(user_named("carol"), label="third")
+        EnrolledCertificate.objects.filter(pk=third.pk).update(serial_number=digits.lstrip("0"))
+        assert listed(client, q=digits) == {"wanted", "other", "third"}
 
     @pytest.mark.parametrize("term", ["", "   "])
     @pytest.mark.usefixtures("row")

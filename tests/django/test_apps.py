@@ -23,11 +23,11 @@ def test_config() -> None:
 
 
 def test_checks_are_registered() -> None:
-    """Five checks are registered, two of them for deployment alone."""
+    """Seven checks are registered, three of them for deployment alone."""
     ours: set[Any] = {check for check in registry.registered_checks if check.__module__ == "django_mtls.checks"}
     deployed: set[Any] = {check for check in registry.deployment_checks if check.__module__ == "django_mtls.checks"}
-    assert ours == {checks.check_settings, checks.check_middleware, checks.check_trust_anchors}
-    assert deployed == {checks.check_server_address, checks.check_connections}
+    assert ours == {checks.check_settings, checks.check_middleware, checks.check_trust_anchors, checks.check_peer}
+    assert deployed == {checks.check_server_address, checks.check_connections, checks.check_diagnostics}
 
 
 @pytest.mark.parametrize("model", [EnrolledCertificate, Revocation, User])

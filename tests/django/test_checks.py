@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.core.checks import Tags, run_checks
+from django.core.checks import Tags, Warning, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 
 from django_mtls import checks
 from mtls_auth.testing import CertificateAuthority
-from tests.django.conftest import MIDDLEWARE, MODEL_BACKEND, Configure, our_ids, texts
+from tests.django.conftest import MIDDLEWARE, MODEL_BACKEND, NGINX_SETTINGS, Configure, our_ids, texts
 
 SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 AUTH = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -142,6 +142,58 @@ def test_deploy_checks(configure: Configure) -> None:
     assert our_ids(include_deployment_checks=True) == []
 
 
+BY_SECRET = {"SOURCE": "nginx", "PROXY_SECRET": "h8dqZ5x1Lk3vB7nMq2Wt"}
+RUNNING: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
+    "runserver": (["manage.py", "runserver", "--noreload"], {}, ["runserver"]),
+    "django-admin runserver": (["/usr/bin/django-admin", "runserver"], {}, ["runserver"]),
+    "hypercorn": (["/srv/venv/bin/hypercorn", "project.asgi"], {}, ["hypercorn"]),
+    "uvicorn": (["/srv/venv/bin/uvicorn", "project.asgi:application"], {}, ["uvicorn"]),
+    "uvicorn that tells": (["uvicorn", "--http", "mtls_auth.servers.uvicorn:HTTPProtocol", "project.asgi"], {}, []),
+    "gunicorn": (["gunicorn", "project.wsgi"], {}, []),
+    "another command": (["manage.py", "check", "runserver"], {}, []),
+    "no arguments": ([], {}, []),
+    "runserver, address is peer": (["manage.py", "runserver"], {"SERVER_ADDRESS_IS_PEER": True}, []),
+    "runserver, by secret": (["manage.py", "runserver"], BY_SECRET, []),
+    "runserver, by address and secret": (
+        ["manage.py", "runserver"],
+        {"PROXY_SECRET": "h8dqZ5x1Lk3vB7nM"},
+        ["runserver"],
+    ),
+    "runserver, one of several": (
+        ["manage.py", "runserver"],
+        {"SOURCE": "tls", "SOURCES": [BY_SECRET, NGINX_SETTINGS]},
+        ["runserver"],
+    ),
+    "runserver, tls": (["manage.py", "runserver"], {"SOURCE": "tls"}, []),
+    "hypercorn, by secret": (["hypercorn", "project.asgi"], BY_SECRET, []),
+}
+
+
+@pytest.mark.parametrize(("argv", "changes", "expected"), RUNNING.values(), ids=RUNNING)
+def test_hidden_peer(
+    configure: Configure,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    changes: dict[str, Any],
+    expected: list[str],
+) -> None:
+    """Under a server that is known to hide the peer trust by address is a warning, which names the server."""
+    if "SOURCES" in changes:
+        settings.MTLS_AUTH = {"SOURCES": changes["SOURCES"]}
+    else:
+        configure(**changes)
+    monkeypatch.delenv("UVICORN_HTTP", raising=False)
+    monkeypatch.setattr("sys.argv", argv)
+    found = [message for message in run_checks() if message.id == "django_mtls.W007"]
+    assert [message.obj for message in found] == expected
+    assert our_ids() == ["W007"] * len(expected)
+    for message in found:
+        assert isinstance(message, Warning)
+        for way_out in ("gunicorn", "HTTPProtocol", "PROXY_SECRET", "SERVER_ADDRESS_IS_PEER", "every client can be"):
+            assert way_out in str(message.hint)
+
+
 DATABASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "new connections": ({"CONN_MAX_AGE": 0}, {}, ["W004"]),
     "new connections, other options": ({"CONN_MAX_AGE": 0, "OPTIONS": {"sslmode": "require"}}, {}, ["W004"]),
@@ -185,7 +237,7 @@ def test_connection_check_is_for_deployment(configure: Configure, monkeypatch: p
 
 @pytest.mark.parametrize(
     "check",
-    [checks.check_trust_anchors, checks.check_server_address, checks.check_connections],
+    [checks.check_trust_anchors, checks.check_peer, checks.check_server_address, checks.check_connections],
     ids=lambda check: check.__name__,
 )
 def test_checks_keep_silent_about_broken_settings(settings: Any, check: Any) -> None:

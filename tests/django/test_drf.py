@@ -12,7 +12,8 @@ from rest_framework.response import Response
 
 from django_mtls import lifecycle
 from django_mtls.drf import CertificatePermission, ClientCertificateAuthentication, certificate_permission
-from mtls_auth import CommonName, load_client_certificate
+from django_mtls.models import EnrolledCertificate
+from mtls_auth import CommonName, Fingerprint, load_client_certificate
 from mtls_auth.testing import CertificateAuthority, escaped_pem
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -33,7 +34,18 @@ def only_alice(request: Request) -> Response:
     return Response({"user": request.user.get_username()})
 
 
-urlpatterns = [path("whoami", whoami), path("only-alice", only_alice)]
+SHA1 = "a" * 40
+
+
+@api_view(["GET"])
+@authentication_classes([ClientCertificateAuthentication])
+@permission_classes([certificate_permission(Fingerprint(SHA1))])
+def only_stated(request: Request) -> Response:
+    identity: Any = request.auth
+    return Response({"user": request.user.get_username(), "reference": identity.reference})
+
+
+urlpatterns = [path("whoami", whoami), path("only-alice", only_alice), path("only-stated", only_stated)]
 
 
 @pytest.fixture
@@ -81,3 +93,16 @@ def test_browsers_need_a_csrf_token(headers: dict[str, dict[str, Any]], extra: d
 def test_another_source_means_nobody(client: Client, headers: dict[str, dict[str, Any]]) -> None:
     """Headers say nothing where the TLS socket is the source."""
     assert client.get("/whoami", headers=headers["alice"]).status_code == 403
+
+
+@pytest.mark.usefixtures("headers")
+@override_settings(
+    MTLS_AUTH={"SOURCE": "alibaba-alb", "TRUSTED_PROXIES": ["127.0.0.1"], "SERVER_ADDRESS_IS_PEER": True}
+)
+def test_a_stated_fingerprint(client: Client) -> None:
+    """A permission on what only the certificate tells denies with that reason; one on what is stated admits."""
+    EnrolledCertificate.objects.filter(user__username="alice").update(fingerprint_sha1=SHA1)
+    stated = {"X-Forwarded-Clientcert-Fingerprint": SHA1, "X-Forwarded-Clientcert-Clientverify": "SUCCESS"}
+    response = client.get("/only-alice", headers=stated)
+    assert (response.status_code, response.json()["detail"]) == (403, "insufficient_evidence")
+    assert client.get("/only-stated", headers=stated).json() == {"user": "alice", "reference": SHA1}

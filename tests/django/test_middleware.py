@@ -12,6 +12,7 @@ import pytest
 from asgiref.sync import SyncToAsync, async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth.middleware import auser
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory
@@ -54,6 +55,22 @@ def test_capabilities(configure: Configure, middleware_class: Any) -> None:
     assert (middleware_class.sync_capable, middleware_class.async_capable) == (True, True)
     assert iscoroutinefunction(middleware_class(aview))
     assert not iscoroutinefunction(middleware_class(view))
+
+
+def test_a_hidden_peer_stops_the_server(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a server that hides the peer, trust by address is an error at start-up, which names the way out."""
+    monkeypatch.setattr("sys.argv", ["/srv/venv/bin/hypercorn", "project.asgi"])
+    for plain in (view, aview):
+        with pytest.raises(ImproperlyConfigured, match=r"^hypercorn: .* PROXY_SECRET .* SERVER_ADDRESS_IS_PEER"):
+            ClientCertificateMiddleware(plain)
+    configure(SOURCE="nginx", PROXY_SECRET="h8dqZ5x1Lk3vB7nM")
+    assert ClientCertificateMiddleware(aview)
+
+
+def test_runserver_starts(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own server is for developers: there a system check warns, and it starts."""
+    monkeypatch.setattr("sys.argv", ["manage.py", "runserver"])
+    assert ClientCertificateMiddleware(view)
 
 
 def test_sync_call(configure: Configure) -> None:

@@ -164,6 +164,7 @@ class TestOthers:
             "mtls_certificate_state_id",
         ),
         (lambda: EnrolledCertificate.objects.order_by("-not_after"), "mtls_certificate_not_after"),
+        (lambda: EnrolledCertificate.objects.filter(fingerprint_sha1="a"), "mtls_certificate_sha1"),
         (lambda: Revocation.objects.filter(serial_number="a").order_by(), "mtls_revocation_serial"),
     ],
 )

@@ -32,7 +32,8 @@ async def awhoami(request: Any) -> HttpResponse:
 
 def _tell(request: Any, user: Any) -> HttpResponse:
     certificate = request.client_certificate
-    return JsonResponse({"user": user.get_username(), "certificate": certificate.subject_cn if certificate else None})
+    is_known = certificate is not None and certificate.statement is None
+    return JsonResponse({"user": user.get_username(), "certificate": certificate.subject_cn if is_known else None})
 
 
 class WhoAmI(View):

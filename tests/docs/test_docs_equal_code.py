@@ -1,6 +1,7 @@
 """The built documentation says what the code says, and builds without a warning."""
 
 import html
+import inspect
 import os
 import re
 import subprocess
@@ -17,11 +18,17 @@ from django.dispatch import Signal
 import mtls_auth
 from django_mtls import signals
 from django_mtls.settings import Settings
-from mtls_auth import Policy, Reason
+from mtls_auth import Dialect, Policy, Reason, ServerVariables
 from mtls_auth.dialects import BUILTIN
+from mtls_auth.hidden_peers import SERVERS
 from mtls_auth.known_headers import known_headers
+from mtls_auth.recipes import RECIPES, Places
+from mtls_auth.server_environ import BUILTIN_VARIABLES
 from tests.docs.snippets import ROOT, pages
 
+TERMINATORS = [path for path in (ROOT / "docs/howto/terminators").glob("*.md") if path.stem != "index"]
+# The row of the table of facts that names the source.
+FACTS = '<td><p><code class="docutils literal notranslate"><span class="pre">{}</span></code></p></td>'
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 # Errors of the settings are made by number, the others are messages with their whole id.
 CHECK_ID = re.compile(r'"(?:django_mtls\.)?([EW]\d{3})"')
@@ -56,6 +63,12 @@ def codes(text: str) -> set[str]:
     return {re.sub(r"<[^>]+>", "", code) for code in re.findall(r"<code[^>]*>(.*?)</code>", text, re.DOTALL)}
 
 
+def blocks(text: str) -> set[str]:
+    """Return the literal blocks of a page as they were written."""
+    found = re.findall(r"<pre[^>]*>(.*?)</pre>", text, re.DOTALL)
+    return {html.unescape(re.sub(r"<[^>]+>", "", block)).strip() for block in found}
+
+
 def test_every_reason_has_its_status_and_a_section(built: Path) -> None:
     table, sections = page(built, "reference/reasons"), page(built, "howto/troubleshooting")
     for reason in Reason:
@@ -84,13 +97,57 @@ def test_the_checks_are_those_of_the_code(built: Path) -> None:
 
 
 def test_every_dialect_and_header_is_there(built: Path) -> None:
+    """The reference has every row, every header and every value."""
     found = codes(page(built, "reference/dialects"))
-    assert set(BUILTIN) <= found
+    assert set(BUILTIN) | set(BUILTIN_VARIABLES) <= found
     assert known_headers().names <= found
     for dialect in BUILTIN.values():
-        verdict = dialect.verdict
         assert set(dialect.headers) <= found
-        assert verdict is None or verdict.success <= found
+        for verdict in dialect.verdicts:
+            assert verdict.success - {""} <= found
+    for row in BUILTIN_VARIABLES.values():
+        assert row.verdict is None or row.verdict.success <= found
+        assert {".".join(path) for path in (*row.leaf, *row.chain)} <= found
+
+
+def test_every_codec_is_there(built: Path) -> None:
+    """The reference has every decoder that a row uses, for rows of one's own."""
+    used = {dialect.decode for dialect in BUILTIN.values()} | {dialect.decode_chain for dialect in BUILTIN.values()}
+    names = {decode.__name__ for decode in used if inspect.isfunction(decode)}
+    assert names <= codes(page(built, "reference/dialects"))
+
+
+def test_every_terminator_has_a_page(built: Path) -> None:
+    """Each row is in the list, and on one page with what it reads and how well it is known."""
+    listed = page(built, "howto/terminators/index")
+    pages = {path.stem: page(built, f"howto/terminators/{path.stem}") for path in TERMINATORS}
+    assert set(BUILTIN) | set(BUILTIN_VARIABLES) <= codes(listed)
+    rows: list[Dialect | ServerVariables] = [*BUILTIN.values(), *BUILTIN_VARIABLES.values()]
+    for row in rows:
+        (own,) = (text for text in pages.values() if FACTS.format(row.name) in text)
+        assert row.confidence.value in own
+        reads = row.headers if isinstance(row, Dialect) else [".".join(path) for path in row.leaf]
+        assert set(reads) <= codes(own)
+    assert all(f'href="{name}.html"' in listed for name in pages), "a page that nobody finds"
+
+
+def test_every_server_that_hides_its_peer_is_named(built: Path) -> None:
+    """Under each of these the middleware does not start, and the page says what to do."""
+    servers = page(built, "howto/who-is-trusted").partition('id="servers"')[2]
+    assert servers
+    for name, server in SERVERS.items():
+        assert name in servers or server.name in servers, name
+        assert all(value in servers for value in server.values if "." not in value and server.name == "gunicorn")
+
+
+def test_every_recipe_is_shown_as_it_is(built: Path) -> None:
+    """A page has each recipe's files and settings, letter by letter: what the integration tests run."""
+    shown = {path: blocks(path.read_text()) for path in (built / "howto").rglob("*.html")}
+    for recipe in RECIPES.values():
+        texts = list(recipe.configuration(Places()).values())
+        texts += [recipe.settings(format, Places()) for format in recipe.formats]
+        wanted = {text.strip() for text in texts}
+        assert any(wanted <= found for found in shown.values()), recipe.name
 
 
 def test_every_policy_is_in_the_table(built: Path) -> None:

@@ -1,7 +1,7 @@
 """The Django recipes, in this process."""
 
 import unittest
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,9 +21,11 @@ from django_mtls.checks import W004, check_connections
 from django_mtls.models import CRLReason, EnrolledCertificate, State
 from django_mtls.problems import problems_of
 from django_mtls.signals import certificate_denied
-from mtls_auth import NGINX, RFC9440, load_certificate
-from mtls_auth.testing import CertificateAuthority, IssuedCertificate, client_cert_field, escaped_pem
-from tests.docs.recipes import recipe, recipes, run_python
+from mtls_auth import load_certificate
+from mtls_auth.dialects import BUILTIN
+from mtls_auth.testing import CertificateAuthority, IssuedCertificate
+from mtls_auth.testing.headers import headers_for
+from tests.docs.recipes import PINNED, recipe, recipes, run_python, text_of
 from tests.integration.servers import unavailable
 
 pytestmark = pytest.mark.django_db
@@ -60,21 +62,25 @@ def urls(**views: Any) -> ModuleType:
     return module  # type: ignore[no-any-return]
 
 
-def environ_of(mtls_auth: Mapping[str, Any], der: bytes) -> dict[str, Any]:
-    """Return the environ of a request that these settings believe."""
-    if mtls_auth["SOURCE"] == "tls":
+def environ_of(mtls_auth: Mapping[str, Any], der: bytes, proxy: IssuedCertificate | None = None) -> dict[str, Any]:
+    """Return the environ of a request that these settings believe; of several sources it is the first one's."""
+    part = mtls_auth["SOURCES"][0] if "SOURCES" in mtls_auth else mtls_auth
+    if part["SOURCE"] == "tls":
         return {"gunicorn.socket": FakeSocket(("192.0.2.1", 1), ("127.0.0.1", 443), der)}
-    dialect = {"nginx": NGINX, "rfc9440": RFC9440}[mtls_auth["SOURCE"]].with_headers(**mtls_auth.get("HEADERS", {}))
-    fields = {dialect.leaf: escaped_pem(der) if dialect.verdict else client_cert_field(der)}
-    if dialect.verdict:
-        fields[dialect.verdict.header] = "SUCCESS"
+    dialect = BUILTIN[part["SOURCE"]].with_headers(**part.get("HEADERS", {}))
+    fields = dict(headers_for(dialect, der))
+    if secret := part.get("PROXY_SECRET"):
+        fields["x-proxy-secret"] = secret if isinstance(secret, str) else secret[-1]
     environ: dict[str, Any] = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in fields.items()}
-    proxy = mtls_auth["TRUSTED_PROXIES"][0]
-    if mtls_auth.get("SERVER_ADDRESS_IS_PEER"):
-        return {**environ, "REMOTE_ADDR": proxy}
-    if proxy.startswith("unix:"):
-        return {**environ, "gunicorn.socket": FakeSocket("", proxy.removeprefix("unix:"))}
-    return {**environ, "gunicorn.socket": FakeSocket((proxy, 1), ("127.0.0.1", 8000))}
+    own = proxy.der if proxy is not None and part.get("PROXY_CERTIFICATE") else None
+    address = part.get("TRUSTED_PROXIES", ["192.0.2.1"])[0]
+    if part.get("SERVER_ADDRESS_IS_PEER"):
+        return {**environ, "REMOTE_ADDR": address}
+    if address.startswith("unix:"):
+        return {**environ, "gunicorn.socket": FakeSocket("", address.removeprefix("unix:"))}
+    if not part.get("TRUSTED_PROXIES") and own is None:  # a server that hides its peer
+        return environ
+    return {**environ, "gunicorn.socket": FakeSocket((address, 1), ("127.0.0.1", 8000), own)}
 
 
 def enroll(issued: IssuedCertificate, username: str) -> EnrolledCertificate:
@@ -82,11 +88,15 @@ def enroll(issued: IssuedCertificate, username: str) -> EnrolledCertificate:
     return lifecycle.enroll(load_certificate(issued.der), get_user_model().objects.create_user(username))
 
 
-def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any] = BELIEVED, **views: Any) -> Any:
-    """Return the answer of these views to a request with a certificate."""
-    environ = {} if issued is None else environ_of(mtls_auth, issued.der)
+def answer(environ: Mapping[str, Any], mtls_auth: Mapping[str, Any], url: str = "whoami", **views: Any) -> Any:
+    """Return the answer of these views to a request with this environ."""
     with override_settings(MTLS_AUTH=mtls_auth, ROOT_URLCONF=urls(**views)):
         return Client().get(f"/{url}", **environ)
+
+
+def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any] = BELIEVED, **views: Any) -> Any:
+    """Return the answer of these views to a request with a certificate."""
+    return answer({} if issued is None else environ_of(mtls_auth, issued.der), mtls_auth, url, **views)
 
 
 @recipes(
@@ -94,6 +104,8 @@ def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any]
     "django-settings-tls",
     "gunicorn-settings",
     "hidden-peer",
+    "hidden-peer-secret",
+    "layer-4-settings",
     "nginx-settings",
     "nginx-settings-headers",
     "nginx-settings-tcp",
@@ -101,22 +113,62 @@ def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any]
     "rfc9440-trust-anchors",
     "sessions-settings",
     "speed-staleness",
+    "trusted-addresses",
+    "trusted-certificate",
+    "trusted-certificate-name",
+    "trusted-secret",
+    "trusted-secret-rotation",
+    "trusted-sources",
+    "trusted-together",
+    "unverified-trust-anchors",
     "uvicorn-settings",
 )
-def test_settings(recipe_id: str, ca: CertificateAuthority, alice: IssuedCertificate, tmp_path: Path) -> None:
+def test_settings(
+    recipe_id: str, ca: CertificateAuthority, alice: IssuedCertificate, proxy: IssuedCertificate, tmp_path: Path
+) -> None:
+    """The settings are without problems, believe whom they name, and nobody else."""
     anchors = tmp_path / "client-ca.pem"
     anchors.write_bytes(ca.pem)
-    replaced = {"/etc/mysite/client-ca.pem": str(anchors)} if recipe_id == "rfc9440-trust-anchors" else {}
+    places = {"/etc/mysite/client-ca.pem": str(anchors), PINNED: proxy.fingerprint_sha256}
+    replaced = {old: new for old, new in places.items() if old in text_of(recipe_id)}
     found = run_python(recipe_id, replaced, MTLS_AUTH={"SOURCE": "tls"})["MTLS_AUTH"]
     assert problems_of(found) == []
-    assert ask("whoami", alice, found).json() == {"reason": "not_enrolled"}
+    environ = environ_of(found, alice.der, proxy)
+    assert answer(environ, found).json() == {"reason": "not_enrolled"}
     enroll(alice, "alice")
-    assert ask("whoami", alice, found).json() == {"user": "alice"}
-    if found["SOURCE"] != "tls":
+    assert answer(environ, found).json() == {"user": "alice"}
+    for forged, expected in _forged(environ, found):
+        assert answer(forged, found).json() == expected
+
+
+def _forged(
+    environ: Mapping[str, Any], mtls_auth: Mapping[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """Yield the same request from elsewhere, and with another secret from the right place; and what is answered."""
+    part = mtls_auth["SOURCES"][0] if "SOURCES" in mtls_auth else mtls_auth
+    if "TRUSTED_PROXIES" in part or "PROXY_CERTIFICATE" in part:
         stranger = FakeSocket(("192.0.2.66", 1), ("127.0.0.1", 8000))
-        forged = {**environ_of(found, alice.der), "gunicorn.socket": stranger, "REMOTE_ADDR": "192.0.2.66"}
-        with override_settings(MTLS_AUTH=found, ROOT_URLCONF=urls()):
-            assert Client().get("/whoami", **forged).json() == {"user": ""}
+        yield {**environ, "gunicorn.socket": stranger, "REMOTE_ADDR": "192.0.2.66"}, {"user": ""}
+    secrets = part.get("PROXY_SECRET", ())
+    if secrets:
+        yield {**environ, "HTTP_X_PROXY_SECRET": "another-value-of-some-length"}, {"reason": "proxy_unproven"}
+    if isinstance(secrets, list):
+        yield {**environ, "HTTP_X_PROXY_SECRET": secrets[0]}, {"user": "alice"}
+
+
+@recipe("stated-name")
+def test_stated_name() -> None:
+    """The user is found by the name that the mesh states, and no policy on a certificate admits it."""
+    name = "web.shop.serviceaccount.identity.linkerd.cluster.local"
+    found = run_python("stated-name")["MTLS_AUTH"]
+    assert problems_of(found) == []
+    peer = FakeSocket((found["TRUSTED_PROXIES"][0], 1), ("127.0.0.1", 8000))
+    environ = {"HTTP_L5D_CLIENT_ID": name, "gunicorn.socket": peer}
+    assert answer(environ, found).json() == {"reason": "not_enrolled"}
+    get_user_model().objects.create_user(name)
+    assert answer(environ, found).json() == {"user": name}
+    reports = run_python("django-view")["reports"]
+    assert answer(environ, found, "reports", reports=reports).json() == {"reason": "insufficient_evidence"}
 
 
 @recipes("speed-asgi", "speed-wsgi")

@@ -1,5 +1,6 @@
 """The recipes without Django, in this process."""
 
+import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -31,6 +32,7 @@ from mtls_auth.asgi import ASGIApp, Receive, Scope, Send
 from mtls_auth.peers import Peer
 from mtls_auth.server_tls import StatedFacts
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate, client_cert_field, escaped_pem
+from tests.docs.deciding import decide, of
 from tests.docs.recipes import SOCKET, recipe, run_python
 
 with catch_warnings():
@@ -43,13 +45,6 @@ NGINX_SOCKET = Peer(f"unix:{SOCKET}")
 def nginx_headers(issued: IssuedCertificate) -> dict[str, str]:
     """Return what Nginx sends for a verified certificate."""
     return {"X-SSL-Client-Cert": escaped_pem(issued.der), "X-SSL-Client-Verify": "SUCCESS"}
-
-
-def decide(authenticator: Authenticator, headers: dict[str, str], peer: str) -> Decision:
-    """Return the decision about a request from *peer* with these headers."""
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    facts = StatedFacts(transport_peer=Peer(peer))
-    return authenticator.authenticate(Connection.from_headers(raw, authenticator.known_headers, facts))
 
 
 def on_tls(authenticator: Authenticator, issued: IssuedCertificate | None) -> Decision:
@@ -188,18 +183,6 @@ def test_rfc9440_source(ca: CertificateAuthority, alice: IssuedCertificate, tmp_
         assert isinstance(decision, Authenticated if admitted else Denied)
 
 
-@recipe("own-dialect")
-def test_own_dialect(alice: IssuedCertificate) -> None:
-    dialect = run_python("own-dialect")["EDGE"]
-    source = Forwarded(dialect=dialect, proxies=TrustedProxies.parse(["10.0.0.7"]))
-    authenticator = Authenticator(source, policy=AnyVerifiedCertificate())
-    field = client_cert_field(alice.der)
-    assert isinstance(decide(authenticator, {"X-Edge-Cert": field, "X-Edge-Verify": "OK"}, "10.0.0.7"), Authenticated)
-    refused = decide(authenticator, {"X-Edge-Cert": field, "X-Edge-Verify": "ok"}, "10.0.0.7")
-    assert isinstance(refused, Denied)
-    assert refused.reason is Reason.PROXY_REJECTED
-
-
 @recipe("own-policy")
 def test_own_policy(ca: CertificateAuthority, alice: IssuedCertificate) -> None:
     policy = run_python("own-policy")["MailDomain"]("example.com")
@@ -248,3 +231,27 @@ def test_wrong_certificates(tmp_path: Path) -> None:
         "from_another_ca": Reason.UNTRUSTED,
         "below_an_intermediate": Reason.UNTRUSTED,
     }
+
+
+@recipe("testing-headers")
+def test_headers_of_another_proxy() -> None:
+    """The test kit's headers are read as the dialect's."""
+    names = run_python("testing-headers")
+    decision = decide(of(names["ENVOY"]), names["headers"], "10.0.0.7")
+    assert isinstance(decision, Authenticated)
+    assert decision.identity.subject_cn == "alice"
+
+
+@recipe("probe-middleware")
+def test_the_diagnostic_endpoint(alice: IssuedCertificate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever knows the token is told who is believed; nobody else sees the endpoint."""
+    token = "0123456789abcdef" * 4
+    monkeypatch.setenv("MTLS_AUTH_TOKEN", token)
+    inner = run_python("wsgi-app")
+    names = run_python(
+        "probe-middleware", application=lambda *_: [b"the application's own"], authenticator=inner["authenticator"]
+    )
+    asked = {"PATH_INFO": "/.well-known/mtls-auth", "gunicorn.socket": TLSConnection(alice)}
+    _status, body = wsgi_body(names["application"], {**asked, "HTTP_AUTHORIZATION": f"Bearer {token}"})
+    assert json.loads(body)["fingerprint_sha256"] == alice.fingerprint_sha256
+    assert b"".join(names["application"](asked, lambda *_: None)) == b"the application's own"

@@ -1,160 +1,16 @@
 """The recipes for real servers: a Django project made of the documentation's blocks, behind its Nginx and alone."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth import Reason
-from mtls_auth.testing import CertificateAuthority, IssuedCertificate, escaped_pem
-from tests.docs.recipes import SOCKET, environment, recipe, recipes, run_shell, text_of
-from tests.integration.servers import LOCALHOST, Process, Response, curl, free_port, nginx_command, requires
-
-URLS = """
-from django.urls import path
-
-from mysite import views
-
-urlpatterns = [path("reports", views.reports)]
-"""
-# The documentation's server block goes into what a distribution's nginx.conf has around it.
-HTTP = """\
-daemon off;
-{user}
-worker_processes 1;
-pid {directory}/nginx.pid;
-events {{ worker_connections 128; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-{server}
-}}
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A folder with a Django project, certificates and a database."""
-
-    directory: Path
-
-    @property
-    def socket(self) -> Path:
-        return self.directory / "app.sock"
-
-    @property
-    def here(self) -> dict[str, str]:
-        """What to replace in a recipe with the socket."""
-        return {SOCKET: str(self.socket)}
-
-    def shell(self, text: str, status: int | None = 0) -> str:
-        return run_shell(text, self.directory, status=status)
-
-    def server(
-        self, recipe_id: str, replaced: dict[str, str], ready: int | Path, settings: str = "settings"
-    ) -> Process:
-        """Return the process of a server's recipe."""
-        self.socket.unlink(missing_ok=True)
-        return Process(
-            ["bash", "-c", f"exec {text_of(recipe_id, replaced)}"],
-            ready=ready,
-            log=self.directory / "server.log",
-            cwd=self.directory,
-            env={**environment(), "DJANGO_SETTINGS_MODULE": f"mysite.{settings}"},
-        )
-
-    def nginx(self, port: int) -> Process:
-        """Return the process of Nginx with the documentation's configuration."""
-        server = text_of(
-            "nginx-server",
-            {
-                **self.here,
-                "listen 443 ssl;": f"listen {LOCALHOST}:{port} ssl;",
-                "/etc/nginx/tls/": f"{self.directory}/",
-            },
-        )
-        directory = Path(tempfile.mkdtemp(dir=self.directory))
-        configuration = directory / "nginx.conf"
-        # Started as root, the workers would be nobody, who may not enter this folder.
-        user = "user root root;" if os.geteuid() == 0 else ""
-        configuration.write_text(HTTP.format(user=user, directory=directory, server=server))
-        return Process(nginx_command(configuration), ready=port, log=directory / "log")
-
-    def ask(self, port: int, client: str | None, headers: dict[str, str] | None = None) -> Response:
-        """Ask for the reports with the certificate of a client."""
-        return curl(
-            f"https://localhost:{port}/reports",
-            cacert=self.directory / "client-ca.pem",
-            cert=self.directory / f"{client}.pem" if client else None,
-            key=self.directory / f"{client}.key" if client else None,
-            headers=list((headers or {}).items()),
-        )
-
-
-@pytest.fixture(scope="module")
-def blank(ca: CertificateAuthority, alice: IssuedCertificate, bob: IssuedCertificate) -> Iterator[Site]:
-    """A new project without our settings; no test changes it."""
-    with tempfile.TemporaryDirectory(prefix="mtls-docs-") as name:  # short: a socket's path has about 100 bytes
-        site = Site(Path(name))
-        site.shell("python -m django startproject mysite .")
-        (site.directory / "mysite/urls.py").write_text(URLS)
-        (site.directory / "client-ca.pem").write_bytes(ca.pem)
-        ca.issue_server("localhost", "www.example.com").write(site.directory, "server")
-        expired = ca.issue("alice", not_after=datetime.now(UTC) - timedelta(hours=1))
-        mallory = ca.issue("mallory", organizational_unit="Finance")
-        clients = {"alice": alice, "bob": bob, "expired": expired, "mallory": mallory}
-        for client, issued in clients.items():
-            issued.write(site.directory, client)
-        yield site
-
-
-@pytest.fixture
-def make_site(blank: Site) -> Iterator["MakeSite"]:
-    """Copies of the project with the settings and views of the documentation."""
-    with ExitStack() as stack:
-        yield MakeSite(blank, stack)
-
-
-@dataclass(frozen=True, slots=True)
-class MakeSite:
-    """Makes sites that end with the test."""
-
-    blank: Site
-    stack: ExitStack
-
-    def __call__(self, settings: str = "django-settings", view: str = "django-view") -> Site:
-        name = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="mtls-docs-"))
-        shutil.copytree(self.blank.directory, name, dirs_exist_ok=True)
-        site = Site(Path(name))
-        package = site.directory / "mysite"
-        with (package / "settings.py").open("a") as file:
-            file.write(text_of(settings, site.here))
-        tls = text_of("django-settings-tls")
-        (package / "settings_tls.py").write_text(
-            f"from mysite.settings import *\n{tls}\nSECURE_PROXY_SSL_HEADER = None\n"
-        )
-        (package / "views.py").write_text(text_of(view))
-        return site
-
-    def with_users(self, settings: str = "django-settings", view: str = "django-view") -> Site:
-        site = self(settings, view)
-        site.shell("python manage.py migrate --verbosity 0")
-        for user in ("alice", "bob"):
-            site.shell(f"python manage.py createsuperuser --noinput --username {user} --email {user}@example.com")
-        return site
+from mtls_auth.testing import IssuedCertificate, escaped_pem
+from tests.docs.recipes import PINNED, recipe, recipes, text_of
+from tests.docs.site import MakeSite
+from tests.integration.servers import LOCALHOST, Response, free_port, requires
 
 
 def reason(response: Response) -> tuple[int, str]:
@@ -218,6 +74,31 @@ def test_tls_in_the_python_server(make_site: MakeSite, recipe_id: str) -> None:
         assert reason(site.ask(port, None)) == (403, Reason.CERTIFICATE_REQUIRED)
 
 
+@recipe("proxy-certificate-nginx", "trusted-certificate")
+def test_the_proxy_s_own_certificate(make_site: MakeSite, proxy: IssuedCertificate) -> None:
+    """Nginx is believed for its certificate alone; a client with a certificate of its own is not."""
+    requires("nginx")
+    site = make_site.with_users()
+    site.shell(text_of("django-enrol"))
+    pinned = text_of("trusted-certificate", {PINNED: proxy.fingerprint_sha256})
+    (site.directory / "mysite/settings_proxy.py").write_text(f"from mysite.settings import *\n{pinned}")
+    application, port = free_port(), free_port()
+    # One CA is enough for the test: it issued the server's certificate too.
+    (site.directory / "application-ca.pem").write_bytes((site.directory / "client-ca.pem").read_bytes())
+    replaced = {"0.0.0.0": LOCALHOST, "8443": str(application)}  # noqa: S104  # what the text says
+    with (
+        site.server("gunicorn-tls", replaced, application, settings="settings_proxy"),
+        site.nginx(port, "proxy-certificate-nginx", {"10.0.0.9:8443": f"{LOCALHOST}:{application}"}),
+    ):
+        assert json.loads(site.ask(port, "alice").body)["user"] == "alice"
+        assert reason(site.ask(port, "mallory")) == (403, Reason.NOT_ENROLLED)
+        certificate = _escaped((site.directory / "alice.pem").read_bytes())
+        forged = {"X-SSL-Client-Verify": "SUCCESS", "X-SSL-Client-Cert": certificate}
+        for client in (None, "mallory", "alice"):
+            assert reason(site.ask(application, client, forged)) == (403, Reason.CERTIFICATE_REQUIRED)
+        assert json.loads(site.ask(application, "proxy", forged).body)["user"] == "alice"
+
+
 @recipe("django-check")
 def test_check(make_site: MakeSite) -> None:
     site = make_site()
@@ -240,19 +121,3 @@ def test_commands(make_site: MakeSite) -> None:
     assert "admitted" in site.shell(text_of("commands-explain"))
     site.shell(text_of("commands-revoke"))
     assert "revoked, HTTP 403" in site.shell(text_of("commands-explain"), status=1)
-
-
-@recipe("readme-cli", "explain")
-def test_command_line(make_site: MakeSite) -> None:
-    site = make_site.with_users()
-    site.shell(text_of("django-enrol"))
-    certificate = _escaped((site.directory / "alice.pem").read_bytes())
-    (site.directory / "request.http").write_text(
-        f"GET / HTTP/1.1\nHost: localhost\nX-SSL-Client-Cert: {certificate}\nX-SSL-Client-Verify: SUCCESS\n\n"
-    )
-    inspected, explained, site_says, revoked = (site.shell(line) for line in text_of("readme-cli").splitlines())
-    assert "accepted as a client certificate" in inspected
-    assert "authenticated" in explained
-    assert "The certificate is admitted" in site_says
-    assert "keyCompromise" in revoked
-    assert "authenticated" in site.shell(text_of("explain"))

@@ -146,11 +146,16 @@ class Process:
             raise ServerError("not started")
         return self._popen.wait(timeout)
 
+    def terminate(self) -> None:
+        """Ask the process group to end, without waiting."""
+        if self._popen is not None:
+            self._signal(signal.SIGTERM)
+
     def stop(self) -> None:
         """End the process group: SIGTERM, five seconds of grace, SIGKILL for whatever is left."""
         if self._popen is None:
             return
-        self._signal(signal.SIGTERM)
+        self.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout=5)
         self._signal(signal.SIGKILL)
@@ -243,12 +248,14 @@ def write_nginx_conf(
     verify: str = "optional",
     protocols: Sequence[str] = ("TLSv1.2", "TLSv1.3"),
     http2: bool = False,
+    scheme: str = "http",
     location: str = "",
 ) -> Path:
     """Write *directory*/nginx.conf, which needs no root, and return its path.
 
-    *upstream* is "127.0.0.1:port" or "unix:/path"; *verify* is the value of ssl_verify_client; *location* is
-    text added to the location. The error log goes to stderr, everything else stays in *directory*.
+    *upstream* is "127.0.0.1:port" or "unix:/path", spoken to by *scheme*; *verify* is the value of
+    ssl_verify_client; *location* is text added to the location. The error log goes to stderr, everything else stays
+    in *directory*.
     """
     # Started as root, workers would become "nobody", who may not enter the tests' directories.
     user = "user root root;" if os.geteuid() == 0 else ""
@@ -295,7 +302,7 @@ http {{
         ssl_verify_depth 4;
 
         location / {{
-            proxy_pass http://application;
+            proxy_pass {scheme}://application;
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Connection $connection_upgrade;

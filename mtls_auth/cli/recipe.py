@@ -1,0 +1,71 @@
+"""`mtls-auth recipe`: a terminator's configuration, and the settings of the application behind it."""
+
+import argparse
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from mtls_auth.errors import ConfigurationError
+from mtls_auth.recipes import FORMATS, RECIPES, Places, Recipe
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+_WIDTH = 100
+
+
+def add_parser(subcommands: "_SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the subcommand and its arguments."""
+    parser = subcommands.add_parser(
+        "recipe",
+        help="print the configuration of a proxy or load balancer, and the settings that go with it",
+        description="Print a TLS terminator's configuration, which asks clients for certificates, forwards them and "
+        "removes forged ones, and the settings of the application behind it. Addresses, names and files in them are "
+        "examples.",
+        epilog="Exit status: 0, or 2 for a name or a format that there is no recipe for.",
+    )
+    parser.add_argument("terminator", nargs="?", metavar="TERMINATOR", help="without it, list all recipes")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="what the application is; by default wsgi",
+    )
+    parser.add_argument(
+        "--peer-hidden",
+        action="store_true",
+        help="the server does not tell who connected (waitress, hypercorn, wsgiref, uvicorn without this package's "
+        "protocol class): ask for the secret alone",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one recipe, or the list of all; raise `ConfigurationError` for what there is none for."""
+    if options.terminator is None:
+        print("\n".join(_list()))
+        return 0
+    recipe = _find(options.terminator)
+    settings = recipe.settings(options.format or recipe.formats[0], Places(), peer_hidden=options.peer_hidden)
+    for name, text in recipe.configuration(Places()).items():
+        print(f"==> {PurePosixPath(recipe.folder, name)} <==\n{text}")
+    print(f"==> the application <==\n{settings}", end="")
+    for note in recipe.notes:
+        print("\n" + fill(f"Note: {note}", _WIDTH, break_on_hyphens=False))
+    return 0
+
+
+def _list() -> Iterator[str]:
+    width = max(map(len, RECIPES))
+    for name, recipe in sorted(RECIPES.items()):
+        yield f"{name:{width}}  {recipe.title}{'' if recipe.observed else ' (not run here)'}"
+
+
+def _find(name: str) -> Recipe:
+    recipe = RECIPES.get(name)
+    if recipe is None:
+        close = " or ".join(get_close_matches(name.lower(), RECIPES))
+        advice = f"did you mean {close}?" if close else "run mtls-auth recipe for the list"
+        raise ConfigurationError(f"there is no recipe for {name!r}: {advice}")
+    return recipe
