@@ -6,8 +6,9 @@ from typing import Protocol
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import without_certificate
 from mtls_auth.identity import Identity
-from mtls_auth.names import check_stable
+from mtls_auth.names import check_name, check_stable
 
+SHA1_DIGITS, SHA256_DIGITS = 40, 64
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -91,19 +92,19 @@ def stated_name(identity: Identity) -> str:
     statement = identity.statement
     if statement is None or statement.name is None:
         raise CertificateRejected(Reason.INSUFFICIENT_EVIDENCE, "the terminator states no name of its client")
-    return check_stable(statement.name, "the client's name")
+    return check_stable(check_name(statement.name, "the client's name"), "the client's name")
 
 
 def read_fingerprint(text: str) -> str:
     """Return a SHA-256 or SHA-1 fingerprint as lower-case hex; raise `ConfigurationError` if it is neither."""
     digits = _digits(text)
-    return digits if len(digits) == 40 and _HEX.issuperset(digits) else normalize_fingerprint(text)
+    return digits if len(digits) == SHA1_DIGITS and _HEX.issuperset(digits) else normalize_fingerprint(text)
 
 
 def normalize_fingerprint(text: str) -> str:
     """Return a SHA-256 fingerprint as 64 lower-case hex digits; raise `ConfigurationError` if it is none."""
     digits = _digits(text)
-    if len(digits) != 64 or not _HEX.issuperset(digits):
+    if len(digits) != SHA256_DIGITS or not _HEX.issuperset(digits):
         raise ConfigurationError(f"{text!r} is not a SHA-256 fingerprint: give 64 hex digits, colons allowed")
     return digits
 

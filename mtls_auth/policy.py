@@ -6,6 +6,7 @@ lacks the attribute; write `AllOf(AnyVerifiedCertificate(), NoneOf(…))`.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha1
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -13,9 +14,9 @@ from cryptography.x509.oid import NameOID
 from mtls_auth.certificate import load_certificate, spki_sha256
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.evidence import Assurance
+from mtls_auth.evidence import Assurance, without_certificate
 from mtls_auth.identity import Identity
-from mtls_auth.mapping import normalize_fingerprint, read_fingerprint
+from mtls_auth.mapping import SHA256_DIGITS, normalize_fingerprint, read_fingerprint
 
 
 class Policy:
@@ -82,9 +83,9 @@ class _Values(Policy):
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Fingerprint(_Values):
-    """Admits the certificates with these SHA-256 fingerprints (hex, colons allowed).
+    """Admits the certificates with these SHA-256 or SHA-1 fingerprints (hex, colons allowed).
 
-    SHA-1 fingerprints match only what a terminator states that forwards no certificate and no better digest.
+    Where a terminator states a digest and forwards no certificate, one of the other kind cannot be compared: denied.
     """
 
     @staticmethod
@@ -92,7 +93,19 @@ class Fingerprint(_Values):
         return read_fingerprint(value)
 
     def allows(self, identity: Identity) -> bool:
-        return identity.fingerprint in self.values
+        statement = identity.statement
+        if statement is None:
+            return identity.fingerprint_sha256 in self.values or self._has_sha1_of(identity)
+        if statement.fingerprint in self.values:
+            return True
+        if statement.fingerprint is None or any(len(value) != len(statement.fingerprint) for value in self.values):
+            raise without_certificate("a fingerprint of this kind")
+        return False
+
+    def _has_sha1_of(self, identity: Identity) -> bool:
+        if all(len(value) == SHA256_DIGITS for value in self.values):
+            return False
+        return sha1(identity.certificate.der, usedforsecurity=False).hexdigest() in self.values
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)

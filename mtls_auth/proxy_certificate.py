@@ -7,7 +7,16 @@ from mtls_auth.cache import VerifiedCache
 from mtls_auth.errors import CertificateRejected, ConfigurationError
 from mtls_auth.evidence import Assurance, Evidence, Raw
 from mtls_auth.identity import Identity
-from mtls_auth.policy import AnyVerifiedCertificate, Policy
+from mtls_auth.policy import (
+    AllOf,
+    AnyOf,
+    AnyVerifiedCertificate,
+    AssuredBy,
+    IssuedBy,
+    NoneOf,
+    OrganizationalUnit,
+    Policy,
+)
 from mtls_auth.server_tls import ServerFacts
 from mtls_auth.verification import Verifier, VouchedFor
 
@@ -16,13 +25,13 @@ class ProxyCertificate:
     """Which certificates on the server's own TLS socket are a proxy's: pinned by any policy.
 
     `Fingerprint("…")`, `SubjectPublicKey("…")`, or `IssuedBy("CN=…") & CommonName("proxy")`. The TLS layer has
-    verified the certificate, or *verifier* does. `AnyVerifiedCertificate()` is refused: every client would be a proxy.
+    verified the certificate, or *verifier* does. A policy without a pin is refused: every client would be a proxy.
     """
 
     __slots__ = ("_cache", "policy", "verifier")
 
     def __init__(self, policy: Policy, *, verifier: Verifier | None = None) -> None:
-        if not isinstance(policy, Policy) or isinstance(policy, AnyVerifiedCertificate):
+        if not isinstance(policy, Policy) or not _pins(policy):
             raise ConfigurationError(
                 "a proxy's certificate is pinned: give Fingerprint('…'), SubjectPublicKey('…'), or IssuedBy('…') & "
                 "CommonName('…')"
@@ -50,6 +59,19 @@ class ProxyCertificate:
 
     def __repr__(self) -> str:
         return f"ProxyCertificate({self.policy!r})"
+
+
+def _pins(policy: Policy) -> bool:
+    """Whether only particular certificates satisfy *policy*; somebody's own predicate is taken at its word."""
+    match policy:
+        case AllOf():
+            return any(map(_pins, policy.policies))
+        case AnyOf():
+            return all(map(_pins, policy.policies))
+        case AnyVerifiedCertificate() | AssuredBy() | IssuedBy() | NoneOf() | OrganizationalUnit():
+            return False
+        case _:
+            return True
 
 
 def decode_tls(raw: Raw) -> tuple[bytes, ...]:

@@ -16,7 +16,8 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     """Removed on the way, or not believed: the application decided as it does without them."""
     REFUSED = "refused"
-    """The proxy, the server or the application refused the request as malformed, ambiguous or unproven."""
+    """The proxy, the server or the application refused the request, as malformed, ambiguous or unproven; or nobody
+    answered it, though an honest one right after it was answered."""
     LOST = "own identity lost"
     """The client took its own certificate away from itself; nobody else was believed."""
     UNJUDGED = "not judged"

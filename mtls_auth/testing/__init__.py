@@ -9,7 +9,7 @@ It needs `cryptography` alone, no test framework. Its keys are for tests: never 
 """
 
 from mtls_auth.testing.authority import CLIENT_AUTH, SERVER_AUTH, CertificateAuthority, distinguished_name, server_name
-from mtls_auth.testing.headers import client_cert_field, escaped_pem
+from mtls_auth.testing.headers import client_cert_field, escaped_pem, headers_for
 from mtls_auth.testing.issued import IssuedCertificate
 from mtls_auth.testing.keys import KeyType, PrivateKey, generate_key
 
@@ -24,5 +24,6 @@ __all__ = [
     "distinguished_name",
     "escaped_pem",
     "generate_key",
+    "headers_for",
     "server_name",
 ]

@@ -22,6 +22,7 @@ from mtls_auth import (
     Authenticator,
     ByCommonName,
     ByFingerprint,
+    ByStatedName,
     CertificateRejected,
     CommonName,
     ConfigurationError,
@@ -33,12 +34,14 @@ from mtls_auth import (
     PathVerifier,
     Reason,
     Source,
+    Statement,
     TLSSocket,
     TrustedProxies,
     VerifiedCertificate,
     VouchedFor,
 )
 from mtls_auth.authenticator import utc_now
+from mtls_auth.dialects import ALIBABA_ALB, KONG, LINKERD
 from mtls_auth.peers import Peer
 from mtls_auth.server_tls import StatedFacts
 from mtls_auth.testing import CertificateAuthority, client_cert_field, escaped_pem
@@ -49,6 +52,9 @@ TRUSTED = TrustedProxies.parse(PROXIES)
 RFC9440_UNVERIFIED = Forwarded(dialect=RFC9440, proxies=TRUSTED)
 RFC9440_VERIFIED = Forwarded(dialect=RFC9440, proxies=TRUSTED, proxy_verifies=True)
 NGINX_SOURCE = Forwarded(dialect=NGINX, proxies=TRUSTED)
+KONG_SOURCE = Forwarded(dialect=KONG, proxies=TRUSTED)
+LINKERD_SOURCE = Forwarded(dialect=LINKERD, proxies=TRUSTED, proxy_verifies=True)
+ALIBABA_SOURCE = Forwarded(dialect=ALIBABA_ALB, proxies=TRUSTED)
 
 
 def on_socket(*chain: bytes) -> Connection:
@@ -131,8 +137,11 @@ def test_without_a_certificate(required: bool, expected: object) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (RFC9440_UNVERIFIED, "^rfc9440: the header says nothing about verification"),
+        (RFC9440_UNVERIFIED, "^rfc9440: the headers do not say that the certificate was verified: give trust anchors"),
         (AgreeingSources((TLSSocket(), RFC9440_UNVERIFIED)), r"^rfc9440: .* \(PathVerifier\).* proxy_verifies=True"),
+        (AgreeingSources((NGINX_SOURCE, RFC9440_UNVERIFIED)), r"^rfc9440: .* proxy_verifies=True"),
+        (KONG_SOURCE, r"^kong: .* give trust anchors \(PathVerifier\)$"),
+        (AgreeingSources((RFC9440_UNVERIFIED, KONG_SOURCE)), r"^rfc9440, kong: .* trust anchors \(PathVerifier\)$"),
     ],
 )
 def test_nobody_verifies(ca: CertificateAuthority, source: Source, message: str) -> None:
@@ -140,6 +149,36 @@ def test_nobody_verifies(ca: CertificateAuthority, source: Source, message: str)
     with pytest.raises(ConfigurationError, match=message):
         Authenticator(source, policy=AnyVerifiedCertificate())
     assert Authenticator(source, policy=AnyVerifiedCertificate(), verifier=PathVerifier([ca.certificate]))
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        (LINKERD_SOURCE, "linkerd"),
+        (AgreeingSources((TLSSocket(), LINKERD_SOURCE)), "linkerd"),
+        (AgreeingSources((ALIBABA_SOURCE, NGINX_SOURCE, LINKERD_SOURCE)), "alibaba-alb, linkerd"),
+    ],
+)
+def test_nothing_to_verify(ca: CertificateAuthority, source: Source, names: str) -> None:
+    """Trust anchors for terminators that forward no certificate are an error at start-up."""
+    with pytest.raises(ConfigurationError, match=f"^{names}: the terminator forwards no certificate"):
+        Authenticator(source, policy=AnyVerifiedCertificate(), verifier=PathVerifier([ca.certificate]))
+    assert Authenticator(source, policy=AnyVerifiedCertificate())
+
+
+def test_statements() -> None:
+    """What a terminator states is an identity, found in the cache the second time, and mapped by what it is."""
+    verifier = CountingVerifier()
+    authenticator = Authenticator(
+        LINKERD_SOURCE, policy=AnyVerifiedCertificate(), mapper=ByStatedName(), verifier=verifier
+    )
+    request = Request(headers=[("L5d-Client-Id", "web.prod.serviceaccount.identity.linkerd.cluster.local")])
+    for _ in range(2):
+        found = authenticator.authenticate(connection_of(authenticator, request))
+        assert isinstance(found, Authenticated)
+        assert found.principal == "web.prod.serviceaccount.identity.linkerd.cluster.local"
+        assert found.identity.statement == Statement(name=found.principal)
+    assert verifier.asked == 1
 
 
 def test_trust_anchors_replace_the_proxy_s_word(ca: CertificateAuthority, leaves: BrokenLeaves) -> None:

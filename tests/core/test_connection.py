@@ -65,6 +65,23 @@ def test_one_of_several(values: tuple[bytes, ...]) -> None:
     assert refused.value.reason is Reason.AMBIGUOUS_HEADER
 
 
+@pytest.mark.parametrize(
+    ("values", "joined"),
+    [
+        ((), None),
+        ((b"",), ""),
+        ((b"a",), "a"),
+        ((b" a\t", b" b "), "a\t, b"),
+        ((b"a", b"a"), "a,a"),
+        ((b"", b"a", b""), ",a,"),
+    ],
+    ids=["absent", "empty", "one", "two", "twice", "with empty ones"],
+)
+def test_joined(values: tuple[bytes, ...], joined: str | None) -> None:
+    """The lines of a list are joined by commas, as a WSGI server would have; nothing is dropped. RFC 9110 §5.3."""
+    assert from_headers(*((b"client-cert", value) for value in values)).joined("client-cert") == joined
+
+
 def test_from_environ() -> None:
     """An environ's known keys become fields; the keys are what is to be removed."""
     environ = environ_of(Request(headers=[("Client-Cert", "a"), ("Client-Cert", "b"), ("Accept", "*/*")]))

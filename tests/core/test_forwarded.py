@@ -284,9 +284,7 @@ def test_length_of_a_leaf_with_its_chain(dialect: Dialect) -> None:
     """Where the chain is in the leaf's header, that may be as long as a chain."""
     source = Forwarded(dialect=dialect, proxies=TRUSTED, proxy_verifies=True)
     assert reason_of(source.read, received((dialect.leaf, "A" * MAX_CHAIN_CHARACTERS))) is None
-    assert (
-        reason_of(source.read, received((dialect.leaf, "A" * (MAX_CHAIN_CHARACTERS + 1)))) is Reason.OVERSIZED_HEADER
-    )
+    assert reason_of(source.read, received((dialect.leaf, "A" * (MAX_CHAIN_CHARACTERS + 1)))) is Reason.OVERSIZED_HEADER
 
 
 @pytest.mark.parametrize(

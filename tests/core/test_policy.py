@@ -121,7 +121,7 @@ def test_predicates(people: dict[str, Identity], policy: Policy, admitted: set[s
 def test_fingerprint(people: dict[str, Identity]) -> None:
     """A fingerprint admits one certificate, in whatever spelling it is given."""
     digits = people["alice"].fingerprint_sha256
-    spelled = ":".join(digits[at : at + 2] for at in range(0, 64, 2)).upper()
+    spelled = with_colons(digits)
     assert {who for who, identity in people.items() if Fingerprint(spelled).allows(identity)} == {"alice"}
     assert Fingerprint(spelled) == Fingerprint(digits)
     assert repr(Fingerprint(spelled)) == f"Fingerprint('{digits}')"
@@ -180,11 +180,18 @@ def test_stated_fingerprints(fingerprints: tuple[str, ...], stated: str | None, 
         assert NoneOf(policy).allows(identity) is not allowed
 
 
-def test_a_sha1_keeps_a_certificate_out(people: dict[str, Identity]) -> None:
-    """Whoever is to be kept out by a SHA-1 fingerprint does not come in because the certificate itself is there."""
-    identity = people["alice"]
-    digest = hashlib.sha1(identity.certificate.der, usedforsecurity=False).hexdigest()
-    assert reason_of((AnyVerifiedCertificate() & NoneOf(Fingerprint(digest))).check, identity) is not None
+def test_sha1_of_a_certificate(people: dict[str, Identity]) -> None:
+    """Where the certificate is there its SHA-1 can be compared: whoever is named by it comes in, or is kept out."""
+    digest = hashlib.sha1(people["alice"].certificate.der, usedforsecurity=False).hexdigest()
+    for policy in (Fingerprint(digest), Fingerprint("0" * 64, with_colons(digest)), Fingerprint("0" * 40, digest)):
+        assert {who for who, identity in people.items() if policy.allows(identity)} == {"alice"}
+        kept_out = AnyVerifiedCertificate() & NoneOf(policy)
+        assert {who for who, identity in people.items() if kept_out.allows(identity)} == EVERYBODY - {"alice"}
+
+
+def with_colons(digits: str) -> str:
+    """Return a fingerprint as OpenSSL prints it."""
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
 
 
 @pytest.mark.parametrize(

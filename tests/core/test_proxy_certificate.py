@@ -18,8 +18,10 @@ from mtls_auth import (
     Evidence,
     Fingerprint,
     Forwarded,
+    Identity,
     IssuedBy,
     NoneOf,
+    OrganizationalUnit,
     PathVerifier,
     Policy,
     ProxyCertificate,
@@ -106,6 +108,10 @@ def test_nonsense_on_the_socket(chain: tuple[str | bytes, ...]) -> None:
         NoneOf(CommonName("mallory")),
         AnyVerifiedCertificate() & NoneOf(CommonName("mallory")),
         AssuredBy(Assurance.TLS_SOCKET),
+        IssuedBy("CN=Internal CA"),
+        OrganizationalUnit("Proxies"),
+        IssuedBy("CN=Internal CA") & OrganizationalUnit("Proxies"),
+        IssuedBy("CN=Internal CA") | CommonName("proxy"),
         None,
         CommonName,
         "proxy",
@@ -117,6 +123,16 @@ def test_what_is_no_pin(policy: object) -> None:
     """Whatever admits every client, or is no policy, is an error."""
     with pytest.raises(ConfigurationError, match="a proxy's certificate is pinned"):
         ProxyCertificate(policy)  # type: ignore[arg-type]
+
+
+def test_a_policy_of_the_application_s_own() -> None:
+    """Somebody's own predicate is taken at its word."""
+
+    class Ours(Policy):
+        def allows(self, identity: Identity) -> bool:
+            return identity.subject_cn == "proxy"
+
+    assert isinstance(ProxyCertificate(Ours()).policy, Ours)
 
 
 def test_repr() -> None:

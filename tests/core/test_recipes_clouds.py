@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from django_mtls.problems import problems_of
 from mtls_auth import Authenticator, ConfigurationError, Reason
@@ -190,7 +191,6 @@ def test_syntax(recipe: Recipe, name: str, places: Places) -> None:
         assert subprocess.run(["sh", "-n"], input=text.encode(), check=False).returncode == 0
         assert text.count("set -eu\n") == 1
     elif kind in {"yaml", "yml"}:
-        yaml = pytest.importorskip("yaml")
         assert isinstance(yaml.safe_load(text), dict)
     elif kind == "config":  # XML, which the secret to paste is not
         assert ElementTree.fromstring(recipe.configuration(places)[name]).tag == "configuration"  # noqa: S314

@@ -1,6 +1,7 @@
 """One decision table, source × certificate × policy, through every adapter: none of them decides for itself."""
 
 import itertools
+import ssl
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -13,23 +14,35 @@ from mtls_auth import (
     AnyVerifiedCertificate,
     Authenticator,
     CommonName,
+    Fingerprint,
     Forwarded,
     PathVerifier,
     Policy,
+    ProxyCertificate,
+    ProxySecret,
     Reason,
+    ServerEnviron,
     Source,
     TLSSocket,
     TrustedProxies,
     Verifier,
 )
+from mtls_auth.dialects import BUILTIN, ENVOY, HAPROXY, KONG
 from mtls_auth.known_headers import known_headers
-from mtls_auth.testing import CertificateAuthority, client_cert_field, escaped_pem
+from mtls_auth.server_environ import GATEWAY_PARAMS
+from mtls_auth.testing import CertificateAuthority, escaped_pem
+from mtls_auth.testing.headers import headers_for
 from tests.core.conftest import CARRIERS, PROXIES, PROXY, STRANGER, Answer, Request
 from tests.pki import BrokenLeaves
 
 TRUSTED = TrustedProxies.parse(PROXIES)
 NGINX_SOURCE = Forwarded(dialect=NGINX, proxies=TRUSTED)
 RFC9440_SOURCE = Forwarded(dialect=RFC9440, proxies=TRUSTED, proxy_verifies=True)
+
+SECRET = "2WoPUvB4Jq2lfJfNyZ0T"
+# The certificate by which the proxy is known on its own connection to us.
+PROXY_LEAF = CertificateAuthority("Internal CA").issue("proxy")
+PROXY_CERTIFICATE = ProxyCertificate(Fingerprint(PROXY_LEAF.fingerprint_sha256))
 
 # What arrives of a certificate by each source, and what of none.
 WAYS: dict[str, Source] = {
@@ -39,6 +52,12 @@ WAYS: dict[str, Source] = {
     "unverified rfc9440 with anchors": Forwarded(dialect=RFC9440, proxies=TRUSTED),
     "socket with anchors": TLSSocket(),
     "socket and nginx": AgreeingSources((TLSSocket(), NGINX_SOURCE)),
+    "nginx by its secret": Forwarded(dialect=NGINX, secret=ProxySecret(SECRET)),
+    "nginx by its certificate": Forwarded(dialect=NGINX, certificate=PROXY_CERTIFICATE),
+    "haproxy": Forwarded(dialect=HAPROXY, proxies=TRUSTED),
+    "envoy": Forwarded(dialect=ENVOY, proxies=TRUSTED, proxy_verifies=True),
+    "kong with anchors": Forwarded(dialect=KONG, proxies=TRUSTED),
+    "gateway params": ServerEnviron(GATEWAY_PARAMS),
 }
 
 POLICIES: dict[str, Policy] = {
@@ -75,13 +94,22 @@ ROWS = [
 
 def request_of(way: str, der: bytes | None) -> Request:
     """Return what reaches the application by this way."""
-    headers: list[tuple[str, str]] = [("Accept", "*/*")]
-    if way.endswith("nginx"):
-        headers.append(("X-SSL-Client-Verify", "NONE" if der is None else "SUCCESS"))
-        headers += [] if der is None else [("X-SSL-Client-Cert", escaped_pem(der))]
-    elif "rfc9440" in way and der is not None:
-        headers.append(("Client-Cert", client_cert_field(der)))
-    return Request(headers=headers, tls=der if "socket" in way else None, peer=PROXY)
+    accept = ("Accept", "*/*")
+    if way.startswith("socket") and "nginx" not in way:
+        return Request(headers=[accept], tls=der)
+    if way == "gateway params":
+        pem = "" if der is None else ssl.DER_cert_to_PEM_cert(der)
+        verdict = "NONE" if der is None else "SUCCESS"
+        return Request(headers=[accept], variables={"SSL_CLIENT_CERT": pem, "SSL_CLIENT_VERIFY": verdict})
+    dialect = next(row for name, row in BUILTIN.items() if name in way.split())
+    headers = [accept, *([] if der is None else headers_for(dialect, der))]
+    if der is None and dialect in (NGINX, HAPROXY):
+        headers.append(("X-SSL-Client-Verify", "NONE" if dialect is NGINX else "0"))
+    if "secret" in way:
+        headers.append(("X-Proxy-Secret", SECRET))
+    by_certificate = "certificate" in way
+    tls = PROXY_LEAF.der if by_certificate else der if "socket" in way else None
+    return Request(headers=headers, tls=tls, peer=STRANGER if by_certificate else PROXY)
 
 
 @pytest.fixture(scope="module")

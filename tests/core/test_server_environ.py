@@ -219,13 +219,17 @@ def test_lengths(leaf: str, chain: tuple[str, ...], reason: Reason | None) -> No
 def test_through_every_adapter(leaves: BrokenLeaves, row: ServerVariables, carrier: str) -> None:
     """Each row's variables come to their client; headers of the same names come to nobody, and are removed."""
     pem = leaves.good.pem.decode()
-    (shape,) = {
-        **{name: [{row.keys[0]: pem}] for name in ("uwsgi", "werkzeug")},
-        **{n: [{"SSL_CLIENT_CERT": pem, "SSL_CLIENT_VERIFY": "SUCCESS"}] for n in ("mod_wsgi", "gateway-params")},
-        "cheroot": [{"SSL_CLIENT_CERT": pem, "SSL_CLIENT_VERIFY": "SUCCESS"}],
-        "pyvoy": [pyvoy(DN)[0 if carrier == "wsgi" else 1]],
-        "aws-api-gateway": [events({"clientCertPem": pem}, "aws.event")[0]],
-    }[row.name]
+    words = {"SSL_CLIENT_CERT": pem, "SSL_CLIENT_VERIFY": "SUCCESS"}
+    shapes: dict[str, Variables] = {
+        "mod_wsgi": words,
+        "gateway-params": words,
+        "cheroot": words,
+        "uwsgi": {"HTTPS_CC": pem},
+        "werkzeug": {"SSL_CLIENT_CERT": pem},
+        "pyvoy": pyvoy(DN)[0 if carrier == "wsgi" else 1],
+        "aws-api-gateway": events({"clientCertPem": pem}, "aws.event")[0],
+    }
+    shape = shapes[row.name]
     authenticator = Authenticator(ServerEnviron(row), policy=AssuredBy(row.assurance))
     forged = [("SSL-Client-Cert", pem.replace("\n", " ")), ("SSL-Client-Verify", "SUCCESS"), ("Accept", "*/*")]
 

@@ -58,6 +58,24 @@ def test_environ(socket: object, peer: str | None, chain: tuple[bytes, ...]) -> 
     assert facts.client_chain() == chain
 
 
+@pytest.mark.parametrize(
+    ("environ", "peer", "chain"),
+    [
+        ({"werkzeug.socket": FakeSocket("10.0.0.1", DER)}, "10.0.0.1", (DER,)),
+        ({"werkzeug.socket": PlainSocket()}, "10.0.0.1", ()),
+        ({"werkzeug.socket": FakeSocket("10.0.0.1", DER), "gunicorn.socket": None}, "10.0.0.1", (DER,)),
+        ({"werkzeug.socket": FakeSocket("10.0.0.1", DER), "gunicorn.socket": PlainSocket()}, "10.0.0.1", ()),
+        ({"werkzeug.socket": None}, None, ()),
+        ({"HTTP_WERKZEUG.SOCKET": "10.0.0.1", "werkzeug_socket": FakeSocket("10.0.0.1", DER)}, None, ()),
+    ],
+    ids=["certificate", "plain", "no other", "gunicorn's first", "none", "other names"],
+)
+def test_environ_of_werkzeug(environ: dict[str, Any], peer: str | None, chain: tuple[bytes, ...]) -> None:
+    """werkzeug's socket tells the same as gunicorn's, and only where that is not there."""
+    facts = EnvironFacts(environ)
+    assert (facts.peer(), facts.client_chain()) == (peer, chain)
+
+
 def test_environ_before_the_handshake() -> None:
     """A handshake that is not done has no certificate."""
     assert EnvironFacts({"gunicorn.socket": Gone(ValueError("handshake not done yet"))}).client_chain() == ()
@@ -135,3 +153,25 @@ def test_stated_facts() -> None:
     assert (facts.peer(), facts.stated_address(), facts.client_chain()) == ("10.0.0.1", "203.0.113.9", (DER,))
     empty = StatedFacts()
     assert (empty.peer(), empty.stated_address(), empty.client_chain()) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("a",), "1"),
+        (("b", "c"), {"d": 2}),
+        (("b", "c", "d"), 2),
+        (("b", "c", "d", "e"), None),
+        (("a", "b"), None),
+        (("x",), None),
+        (("x", "y"), None),
+        (("l", "0"), None),
+        (("n", "x"), None),
+    ],
+)
+def test_variables(path: tuple[str, ...], value: object) -> None:
+    """A variable is found along its path through nested mappings, or it is not there."""
+    server: dict[str, Any] = {"a": "1", "b": {"c": {"d": 2}}, "l": ["0"], "n": None}
+    for facts in (EnvironFacts(server), ScopeFacts(server), StatedFacts(variables=server)):
+        assert facts.variable(path) == value
+    assert StatedFacts().variable(path) is None

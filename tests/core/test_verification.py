@@ -12,11 +12,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtls_auth import (
     Assurance,
+    Certificate,
     CertificateRejected,
     ConfigurationError,
     Evidence,
     PathVerifier,
     Reason,
+    Statement,
     VerifiedCertificate,
     Verifier,
     VouchedFor,
@@ -39,6 +41,12 @@ def evidence(
     return Evidence("test", raw, vouched, lambda _raw: raw)
 
 
+def certificate_of(verified: VerifiedCertificate) -> Certificate:
+    """Return the certificate, which is there."""
+    assert isinstance(verified.certificate, Certificate)
+    return verified.certificate
+
+
 def verify(verifier: Verifier, issued: IssuedCertificate) -> VerifiedCertificate:
     """Verify a leaf that comes with its intermediates."""
     return verifier.verify(evidence(issued.der, chain=issued.chain), at=NOW)
@@ -49,16 +57,41 @@ def test_vouched_for(leaves: BrokenLeaves, ca: CertificateAuthority, assurance: 
     """What somebody vouches for is verified with that one's assurance; the chain is kept, not read."""
     verified = VouchedFor().verify(evidence(leaves.good.der, b"junk", vouched=assurance), at=NOW)
     assert verified.assurance is assurance
-    assert verified.certificate.common_name == "alice"
+    assert certificate_of(verified).common_name == "alice"
     assert verified.chain == (b"junk",)
     assert verified.source == "test"
-    assert verified.good_until == verified.certificate.not_after
+    assert verified.good_until == certificate_of(verified).not_after
 
 
 def test_nobody_vouches(leaves: BrokenLeaves) -> None:
     """What nobody vouches for is unverified, and is not even decoded."""
     unread = Evidence("test", ("x",), None, lambda _raw: pytest.fail("decoded"))
     assert reason_of(VouchedFor().verify, unread, at=NOW) is Reason.UNVERIFIED
+
+
+def stating(statement: Statement, *, vouched: Assurance | None = Assurance.PROXY_VERDICT) -> Evidence:
+    """Return evidence of a certificate that its terminator keeps to itself."""
+    return Evidence("test", ("x",), vouched, lambda _raw: statement)
+
+
+@pytest.mark.parametrize("statement", [Statement(fingerprint="ab" * 20), Statement(name="bob")], ids=["digest", "name"])
+def test_vouched_for_a_statement(statement: Statement) -> None:
+    """What is stated of a certificate is taken from whoever vouches; it says nothing of validity, and has no end."""
+    verified = VouchedFor().verify(stating(statement), at=NOW)
+    assert verified.certificate == statement
+    assert (verified.chain, verified.source, verified.assurance) == ((), "test", Assurance.PROXY_VERDICT)
+    for moment in (datetime.min.replace(tzinfo=UTC), NOW, datetime.max.replace(tzinfo=UTC)):
+        verified.check_validity(moment)
+        assert moment <= verified.good_until
+    assert reason_of(VouchedFor().verify, stating(statement, vouched=None), at=NOW) is Reason.UNVERIFIED
+
+
+def test_no_path_for_a_statement(ca: CertificateAuthority) -> None:
+    """There is no path for what is not there, whoever vouches for it."""
+    verifier = PathVerifier([ca.certificate])
+    for vouched in (Assurance.PROXY_VERDICT, None):
+        evidence = stating(Statement(fingerprint="ab" * 32), vouched=vouched)
+        assert reason_of(verifier.verify, evidence, at=NOW) is Reason.INSUFFICIENT_EVIDENCE
 
 
 @pytest.mark.parametrize(
@@ -97,7 +130,7 @@ def test_path(ca: CertificateAuthority, leaves: BrokenLeaves, vouched: Assurance
     verified = PathVerifier([ca.certificate]).verify(evidence(leaves.good.der, vouched=vouched), at=NOW)
     assert verified.assurance is Assurance.PATH
     assert verified.source == "test"
-    assert verified.certificate.der == leaves.good.der
+    assert certificate_of(verified).der == leaves.good.der
 
 
 def test_path_through_an_intermediate(ca: CertificateAuthority, leaves: BrokenLeaves) -> None:
@@ -118,7 +151,7 @@ def test_path_with_company(ca: CertificateAuthority, leaves: BrokenLeaves) -> No
 def test_path_to_one_of_several_anchors(ca: CertificateAuthority, leaves: BrokenLeaves) -> None:
     """Any of the anchors will do."""
     verifier = PathVerifier([CertificateAuthority().certificate, ca.certificate])
-    assert verify(verifier, leaves.good).certificate.common_name == "alice"
+    assert certificate_of(verify(verifier, leaves.good)).common_name == "alice"
 
 
 def test_an_intermediate_may_be_the_anchor(leaves: BrokenLeaves) -> None:
@@ -277,7 +310,7 @@ def test_good_until() -> None:
     soon = (NOW + timedelta(days=2)).replace(microsecond=0)
     below = CertificateAuthority("Short CA", parent=root, not_before=NOW - timedelta(days=1), not_after=soon)
     verified = verify(PathVerifier([root.certificate]), below.issue("alice"))
-    assert verified.good_until == soon < verified.certificate.not_after
+    assert verified.good_until == soon < certificate_of(verified).not_after
     assert reason_of(verified.check_validity, soon) is None
     with pytest.raises(CertificateRejected, match="a certificate of the path expired") as refused:
         verified.check_validity(soon + timedelta(seconds=1))

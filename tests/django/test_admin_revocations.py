@@ -143,6 +143,7 @@ class TestList:
             ("CN=Example CA", 0),
             ("f" * 200, 0),
         ],
+        ids=["nothing", "serial", "upper case", "colons", "decimal", "part", "issuer", "too long"],
     )
     def test_search(self, client: Client, operator: Any, term: str, count: int) -> None:
         """A revocation is found by its serial number, hexadecimal or decimal."""

@@ -99,6 +99,7 @@ INVALID: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     ),
     # PROXY_SECRET
     "short secret": (by_secret("short"), [("E005", "fewer than 16 random characters.*openssl rand")]),
+    "empty secret, as of a variable that is not set": (nginx(PROXY_SECRET=""), [("E005", "fewer than 16 random")]),
     "secret of one character": (by_secret("a" * 32), [("E005", "fewer than 16 random characters")]),
     "secret with a blank": (by_secret("h8dqZ5x1Lk3vB7nM q2Wt"), [("E005", "characters other than")]),
     "secret with a comma": (by_secret("h8dqZ5x1Lk3vB7nM,q2Wt"), [("E005", "characters other than")]),

@@ -382,9 +382,12 @@ def test_an_empty_revocation_is_nobody_s(linkerd: Configure, browser: Browser, i
     assert browser.get("/sync/open/", by_linkerd("alice")) == ALICE
 
 
-@pytest.mark.parametrize("name", ["\ufb01ona", "\u212a", "e\u0301ve"], ids=ascii)
-def test_unstable_names(name: str, django_assert_num_queries: Any) -> None:
-    """A name that normalisation turns into another is refused before the database is asked, whoever decoded it."""
+UNUSABLE = ["\ufb01ona", "\u212a", "e\u0301ve", "alice\u200b", "\u202eecila", "al\nice", " alice", "", "a" * 256]
+
+
+@pytest.mark.parametrize("name", UNUSABLE, ids=ascii)
+def test_unusable_names(name: str, django_assert_num_queries: Any) -> None:
+    """A name that can be read in two ways is refused before the database is asked, whoever decoded it."""
     with django_assert_num_queries(0), pytest.raises(CertificateRejected) as caught:
         StatedNameLookup().fetch(stated(name=name))
     assert caught.value.reason == Reason.UNUSABLE_NAME
@@ -490,7 +493,8 @@ def test_guards_need_a_certificate(alibaba: Configure, browser: Browser, issue: 
 
 SITE_POLICIES: dict[str, tuple[Callable[[IssuedCertificate], Policy], Answer]] = {
     "its fingerprint": (lambda issued: Fingerprint(DIGESTS["sha1"](issued)), ALICE),
-    "its better fingerprint": (lambda issued: Fingerprint(issued.fingerprint_sha256), Answer(403, None, "not_allowed")),
+    "its other fingerprint": (lambda issued: Fingerprint(issued.fingerprint_sha256), INSUFFICIENT),
+    "another fingerprint": (lambda issued: Fingerprint("a" * 40), Answer(403, None, "not_allowed")),
     "common name": (lambda issued: CommonName("alice"), INSUFFICIENT),
     "not another": (lambda issued: NoneOf(OrganizationalUnit("Sales")), INSUFFICIENT),
     "both": (lambda issued: Fingerprint(DIGESTS["sha1"](issued)) & CommonName("alice"), INSUFFICIENT),

@@ -12,7 +12,7 @@ from mtls_auth.dialects import BUILTIN
 from mtls_auth.recipes import RECIPES, Format, Places
 from tests.integration.lab import ROOT, SITE, Lab
 from tests.integration.programs import ASGI, HIDES_THE_PEER, Program, Terminating, server_command
-from tests.integration.proxies import LAYER4, TERMINATORS, start_terminator
+from tests.integration.proxies import LAYER4, TERMINATORS, check_installed, start_terminator
 from tests.integration.servers import LOCALHOST, TAIL, Process, ServerError, free_port
 from tests.integration.system_python import library, virtualenv
 from tests.integration.wire import ask
@@ -33,6 +33,8 @@ class Deployment:
     server: Program | None = None
     """None where the terminator runs the application itself."""
     django: bool = False
+    mistake: tuple[str, str] | None = None
+    """What an operator has changed in the recipe, and into what."""
 
     @property
     def format(self) -> Format:
@@ -68,6 +70,7 @@ class Deployments:
         self._stack = ExitStack()
         self._processes: list[Process] = []
         self._running: dict[Deployment, Deployed] = {}
+        self._failed: dict[Deployment, ServerError] = {}
         # Apache, started as root, runs applications as somebody who may not enter the tests' directories.
         self._public = Path(self._stack.enter_context(TemporaryDirectory(prefix="mtls-auth-")))
         self._public.chmod(0o755)
@@ -81,9 +84,16 @@ class Deployments:
         self._stack.close()
 
     def reach(self, deployment: Deployment) -> Deployed:
-        """Return where this deployment is, running and answering."""
+        """Return where this deployment is, running and answering; one that does not start is not tried again."""
+        if deployment in self._failed:
+            raise self._failed[deployment]
         if deployment not in self._running:
-            self._running[deployment] = self._deploy(deployment)
+            check_installed(deployment.recipe)
+            try:
+                self._running[deployment] = self._deploy(deployment)
+            except ServerError as error:
+                self._failed[deployment] = error
+                raise
         return self._running[deployment]
 
     def places(self, upstream: int = 8000, *, proxy_address: str = LOCALHOST) -> Places:
@@ -150,7 +160,7 @@ class Deployments:
             settings = recipe.settings(deployment.format, places, peer_hidden=server in HIDES_THE_PEER)
             tls = self.lab.pki.terminating if deployment.recipe in LAYER4 else None
             processes = [self.serve(server, upstream, settings, django=deployment.django, tls=tls)]
-        processes.append(start_terminator(deployment.recipe, places, self.start))
+        processes.append(start_terminator(deployment.recipe, places, self.start, mistake=deployment.mistake))
         self.await_answer(int(places.listen_port), *processes)
         return Deployed(port=int(places.listen_port), upstream=upstream)
 

@@ -60,7 +60,12 @@ MaxRequestWorkers 16
 Protocols h2 http/1.1
 Include "{folder}/app.conf"
 """
-_APACHE_MODULES = "mpm_event authz_core ssl socache_shmcb headers http2 proxy proxy_http wsgi"
+_APACHE_MODULES = "mpm_event authz_core ssl socache_shmcb headers http2 proxy proxy_http"
+# Where the application's process may look for its socket, whoever it runs as.
+_MOD_WSGI = """\
+LoadModule wsgi_module {apache_folder}/mod_wsgi.so
+WSGISocketPrefix "{public}/socket"
+"""
 # Several may run at once, none of them redirects port 80.
 _CADDY = """\
 {{
@@ -104,14 +109,16 @@ TERMINATORS: Mapping[str, Terminator] = {
     "nginx-uwsgi": replace(_NGINX_ROW, embeds=_UWSGI_PLUGIN),
     "apache": _APACHE_ROW,
     "apache-escaped": _APACHE_ROW,
-    "mod_wsgi": replace(_APACHE_ROW, embeds="usr/lib/apache2/modules/mod_wsgi.so"),
+    "mod_wsgi": replace(
+        _APACHE_ROW, around={"apache.conf": _MOD_WSGI + _APACHE}, embeds="usr/lib/apache2/modules/mod_wsgi.so"
+    ),
     "haproxy": _HAPROXY_ROW,
     "caddy": _CADDY_ROW,
     "rfc9440": _CADDY_ROW,
     "caddy-2.6": replace(_CADDY_ROW, program="caddy-2.6"),
     "traefik": Terminator(program="traefik", arguments="--configFile={folder}/traefik.yml"),
     "envoy": Terminator(
-        program="envoy", arguments="-c {folder}/envoy.yaml --use-dynamic-base-id --concurrency 1 -l warn"
+        program="envoy", arguments="-c {folder}/envoy.yaml --disable-hot-restart --concurrency 1 -l warn"
     ),
     "lighttpd": Terminator(program="lighttpd", arguments="-D -f {folder}/lighttpd.conf"),
     "uwsgi": Terminator(
@@ -127,26 +134,47 @@ LAYER4: Mapping[str, Terminator] = {
 BEHIND: Mapping[str, Terminator] = {
     "nginx-uwsgi": Terminator(program="uwsgi", arguments=_UWSGI.format(plugins="python3")),
 }
+_ROWS = {**TERMINATORS, **LAYER4}
 
 
-def start_terminator(name: str, places: Places, start: Callable[[Process], Process]) -> Process:
-    """Write the recipe's files and what is around them into `places.folder`, and start what they describe."""
-    row, folder = {**TERMINATORS, **LAYER4}[name], Path(places.folder or "")
-    for file, text in RECIPES[name].configuration(places).items():
-        (folder / file).write_text(text)
+def start_terminator(
+    name: str, places: Places, start: Callable[[Process], Process], *, mistake: tuple[str, str] | None = None
+) -> Process:
+    """Write the recipe's files and what is around them into `places.folder`, and start what they describe.
+
+    A *mistake* is a text of the recipe and what stands in its place.
+    """
+    texts = RECIPES[name].configuration(places)
+    if mistake is not None:
+        assert any(mistake[0] in text for text in texts.values()), f"{name} does not say {mistake[0]!r}"
+        texts = {file: text.replace(*mistake) for file, text in texts.items()}
+    for file, text in texts.items():
+        (Path(places.folder or "") / file).write_text(text)
     if name in BEHIND:
-        start(_process(BEHIND[name], folder, ready=Path(places.socket)))
-    return start(_process(row, folder, ready=int(places.listen_port)))
+        start(_process(BEHIND[name], places, ready=Path(places.socket)))
+    return start(_process(_ROWS[name], places, ready=int(places.listen_port)))
 
 
-def _process(row: Terminator, folder: Path, *, ready: int | Path) -> Process:
-    program = _older_caddy() if row.program == "caddy-2.6" else requires(row.program)
-    values = {"folder": folder, **_values(row.program, program)}
+def check_installed(name: str) -> None:
+    """Skip the test where the terminator is missing, or what runs the application with it."""
+    _program(_ROWS[name])
+    if name in BEHIND:
+        _program(BEHIND[name])
+
+
+def _program(row: Terminator) -> str:
+    return _older_caddy() if row.program == "caddy-2.6" else requires(row.program)
+
+
+def _process(row: Terminator, places: Places, *, ready: int | Path) -> Process:
+    program, folder = _program(row), Path(places.folder or "")
+    values = {"folder": folder, "public": Path(places.script).parent, **_values(row.program, program)}
     for file, text in row.around.items():
         (folder / file).write_text(text.format(**values))
     command = [program, *row.arguments.format(**values).split()]
     log = folder / f"{row.program}.log"
-    return Process(command, ready=ready, log=log, cwd=folder, env={"HOME": str(folder)})
+    homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), str(folder))
+    return Process(command, ready=ready, log=log, cwd=folder, env=homes)
 
 
 def _values(name: str, program: str) -> Mapping[str, str]:
@@ -167,7 +195,7 @@ def _values(name: str, program: str) -> Mapping[str, str]:
             folder = library("Apache's module folder", ["usr/lib/apache2/modules", "usr/lib64/httpd/modules"])
             modules = [f"LoadModule {name}_module {folder}/mod_{name}.so" for name in _APACHE_MODULES.split()]
             user = "User www-data\nGroup www-data" if _AS_ROOT else ""
-            return {"apache_user": user, "apache_modules": "\n".join(modules)}
+            return {"apache_user": user, "apache_folder": str(folder), "apache_modules": "\n".join(modules)}
         case _:
             return {}
 

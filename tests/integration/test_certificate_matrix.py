@@ -1,12 +1,19 @@
 """Every odd certificate through every terminator on its published recipe: who the application believes is there."""
 
-from collections.abc import Mapping
+import ssl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from mtls_auth import Reason
 from mtls_auth.testing import IssuedCertificate
+from tests.integration.client import Client, HandshakeRefused, Reply, tls_context
 from tests.integration.deployments import PATH, Deployment, Deployments
 from tests.integration.lab import Files, Lab
 from tests.integration.wire import ask
@@ -20,6 +27,10 @@ DEPLOYMENTS = [
     ),
     *(Deployment(recipe=recipe) for recipe in ("mod_wsgi", "uwsgi", "nginx-uwsgi")),
 ]
+
+# Those that accept the session of a certificate that has expired since.
+RESUMES = {"nginx", "apache", "haproxy", "envoy", "lighttpd", "mod_wsgi", "uwsgi", "nginx-uwsgi"}
+ONE_EACH = [deployment for deployment in DEPLOYMENTS if deployment.server != "gunicorn-gthread"]
 
 BELIEVED = "believed"
 NOBODY = "nobody"
@@ -101,16 +112,29 @@ def test_the_application_believes(
     files = certificates[certificate]
     request = f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     reply = ask(deployments.reach(deployment).port, lab.pki.root, files, request)
+    assert outcome(reply, files) == expected(lab, deployment.recipe, certificate)
+
+
+def loaded(files: Files) -> x509.Certificate:
+    """Return the leaf of a file."""
+    return x509.load_pem_x509_certificate(files.certificate.read_bytes())
+
+
+def outcome(reply: Reply, files: Files | None) -> str:
+    """Return what became of a certificate; whoever is believed is its holder, by its own name."""
     if reply.status == 200 and reply.json["user"] is not None:
         assert files is not None
         assert reply.json["fingerprint"] == files.fingerprint
-        found = BELIEVED
-    elif reply.status == 200:
+        subject = x509.load_pem_x509_certificate(files.certificate.read_bytes()).subject
+        assert [reply.json["common_name"]] == [
+            name.value for name in subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        ]
+        return BELIEVED
+    if reply.status == 200:
         assert reply.json["reason"] == Reason.NO_CERTIFICATE
-        found = NOBODY
-    else:
-        found = reply.json["reason"] if reply.body.startswith("{") else REFUSED
-    assert found == expected(lab, deployment.recipe, certificate)
+        return NOBODY
+    reason: str = reply.json["reason"] if reply.body.startswith("{") else REFUSED
+    return reason
 
 
 def expected(lab: Lab, recipe: str, certificate: str) -> str:
@@ -119,3 +143,63 @@ def expected(lab: Lab, recipe: str, certificate: str) -> str:
         # OpenSSL 3.2 and later write v3 for the tutorial's commands; only Envoy takes such a root for a CA.
         return {"envoy": BELIEVED, "lighttpd": Reason.PROXY_REJECTED}.get(recipe, REFUSED)
     return EXCEPTIONS.get((recipe, certificate), EXPECTED[certificate])
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """A connection that is kept, and a session that was made, while the certificate was in force."""
+
+    context: ssl.SSLContext
+    kept: Client
+    session: ssl.SSLSession | None
+    before: str
+
+
+@pytest.fixture(scope="module")
+def short_lived(lab: Lab, deployments: Deployments) -> Files:
+    """A certificate of few seconds, when everything runs; below an intermediate: resumed sessions carry no chain."""
+    for deployment in ONE_EACH:
+        deployments.reach(deployment)
+    ends = (datetime.now(UTC) + timedelta(seconds=8)).replace(microsecond=0)
+    return lab.pki.write("short-lived", lab.pki.ca.intermediate().issue("short-lived", not_after=ends))
+
+
+@pytest.fixture(scope="module")
+def outlived(lab: Lab, deployments: Deployments, short_lived: Files) -> Iterator[Mapping[Deployment, Outlived]]:
+    """Use it through every terminator, and return when it has expired."""
+    context = tls_context(lab.pki.root, short_lived)
+    found = {}
+    with ExitStack() as stack:
+        for deployment in ONE_EACH:
+            client = stack.enter_context(Client(deployments.reach(deployment).port, context))
+            before = outcome(client.get(PATH), short_lived)
+            session = client.tls.session if client.is_open else None
+            found[deployment] = Outlived(context, client, session, before)
+        remaining = loaded(short_lived).not_valid_after_utc - datetime.now(UTC)
+        time.sleep(max(0.0, remaining.total_seconds()) + 1.1)
+        yield found
+
+
+@pytest.mark.parametrize("connection", ["kept", "resumed", "new"])
+@pytest.mark.parametrize("deployment", ONE_EACH, ids=str)
+def test_expired_meanwhile(
+    deployments: Deployments,
+    short_lived: Files,
+    outlived: Mapping[Deployment, Outlived],
+    deployment: Deployment,
+    connection: str,
+) -> None:
+    """Most terminators go on with a certificate that expired after the handshake: the application refuses it."""
+    case = outlived[deployment]
+    assert case.before == BELIEVED
+    session = case.session if connection == "resumed" else None
+    try:
+        if connection == "kept":
+            after = outcome(case.kept.get(PATH), short_lived)
+        else:
+            with Client(deployments.reach(deployment).port, case.context, session=session) as client:
+                after = outcome(client.get(PATH), short_lived)
+    except HandshakeRefused:
+        after = REFUSED
+    resumes = connection == "resumed" and deployment.recipe in RESUMES
+    assert after in ({Reason.EXPIRED} if resumes else {REFUSED, Reason.EXPIRED, Reason.PROXY_REJECTED})
