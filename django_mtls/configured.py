@@ -48,7 +48,7 @@ def parts_of(raw: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _part(raw: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> Source:
     if raw["SOURCE"] == "tls":
-        pinned = [part["PROXY_CERTIFICATE"] for part in parts if part.get("PROXY_CERTIFICATE")]
+        pinned = [part["PROXY_CERTIFICATE"] for part in parts if part.get("PROXY_CERTIFICATE") is not None]
         return TLSSocket(ProxyCertificate(AnyOf(*pinned)) if pinned else None)
     found = format_of(raw)
     if isinstance(found, ServerVariables):
@@ -65,18 +65,20 @@ def trust_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     }
     problems: list[str] = []
     secrets = (secret,) if isinstance(secret, str) else tuple(secret or ())
+    # An empty list of secrets names none: whoever wrote one wanted some.
+    wants_secret = secret is not None or "PROXY_SECRET_HEADER" in raw
     header = raw.get("PROXY_SECRET_HEADER", DEFAULT_HEADER)
     makers: dict[str, Callable[[], object]] = {
         "proxies": lambda: TrustedProxies.parse(proxies) if proxies else None,
-        "secret": lambda: ProxySecret(*secrets, header=header) if secrets else None,
-        "certificate": lambda: ProxyCertificate(certificate) if certificate else None,
+        "secret": lambda: ProxySecret(*secrets, header=header) if wants_secret else None,
+        "certificate": lambda: ProxyCertificate(certificate) if certificate is not None else None,
     }
     for name, make in makers.items():
         try:
             made[name] = make()
         except ConfigurationError as error:
             problems += error.problems
-    if not problems and not (proxies or secrets or certificate):
+    if not problems and all(made[name] is None for name in makers):
         problems = [f"nobody is trusted: give {', '.join(_TRUST[:-1])} or {_TRUST[-1]}"]
     if problems:
         raise ConfigurationError(*problems)

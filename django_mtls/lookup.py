@@ -125,7 +125,7 @@ class CommonNameLookup(Lookup):
         revocations = Revocation.objects.using(alias).filter(
             issuer_key=Value("%issuer_key%"), serial_number=Value("%serial_number%")
         )
-        enrolled = EnrolledCertificate.objects.using(alias).filter(fingerprint_sha256=Value("%fingerprint%")).order_by()
+        enrolled = EnrolledCertificate.objects.using(alias).filter(self.enrolled()).order_by()
         queryset: QuerySet[Any, Any] = (
             self._user_model._default_manager.using(alias)
             .filter(**{self._user_model.USERNAME_FIELD: "%common_name%"})
@@ -139,6 +139,10 @@ class CommonNameLookup(Lookup):
             )
         )
         return queryset
+
+    def enrolled(self) -> Q:
+        """Which enrolled certificate must agree."""
+        return Q(fingerprint_sha256=Value("%fingerprint%"))
 
     def name(self, identity: Identity) -> str:
         """Return the name that must be the user's."""

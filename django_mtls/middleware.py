@@ -17,7 +17,7 @@ from django_mtls.denial import refuse
 from django_mtls.directory import Enrollment
 from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
-from mtls_auth import Authenticated, Connection, Decision, Denied
+from mtls_auth import Authenticated, CertificateRejected, Connection, Decision, Denied
 from mtls_auth.asgi import authenticate
 from mtls_auth.hidden_peers import hiding_server
 
@@ -45,6 +45,12 @@ class ClientCertificateMiddleware(_Middleware):
         server = hiding_server(get_authenticator().source)
         if server is not None:  # no check of Django runs where the site is served
             raise ImproperlyConfigured(f"{server}: {W007.msg} {W007.hint}")
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Answer a view that asks for what the terminator does not tell of the certificate: denied, no server error."""
+        if not isinstance(exception, CertificateRejected):
+            return None
+        return refuse(request, Denied.because(exception, getattr(request, "client_certificate", None)))
 
     def __call__(self, request: HttpRequest) -> Any:
         if self.async_mode:

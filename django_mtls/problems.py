@@ -56,6 +56,8 @@ _FOR_PROXIES = (
     "SERVER_ADDRESS_IS_PEER",
 )
 _OF_A_SOURCE = ("SOURCE", *_FOR_PROXIES)
+_MAPPED = {"fingerprint": "fingerprint", "stated_name": "name"}
+"""What a terminator has to state of a certificate that it does not forward."""
 _CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "MAPPING": ("fingerprint", "common_name", "stated_name"),
     "SESSION": (None, "certificate", "user"),
@@ -133,8 +135,11 @@ def _value_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _combination_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    parts = parts_of(raw)
-    found = [problem for part in parts for problem in _source_problems(part)]
+    found = [
+        problem
+        for number, part in enumerate(parts_of(raw))
+        for problem in _source_problems(f"MTLS_AUTH['SOURCES'][{number}]" if part is not raw else "MTLS_AUTH", part)
+    ]
     found += _anchor_problems(raw)
     yield from found
     yield from _diagnostics_problems(raw)
@@ -169,16 +174,19 @@ def _evidence_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
             else "Give TRUST_ANCHORS, or set PROXY_VERIFIES = True if your proxy forwards only what it verified.",
         )
     formats = [format_of(part) for part in parts_of(raw) if part["SOURCE"] != "tls"]
-    without = [row.name for row in formats if row.without_certificate]
-    stated = raw.get("MAPPING") == "stated_name"
-    if without and (verifies or raw.get("MAPPING") == "common_name"):
-        yield Problem(
-            "E013",
-            f"MTLS_AUTH: {', '.join(map(repr, without))} forwards no certificate, which TRUST_ANCHORS and the mapping "
-            "by common name need.",
-            'Leave out TRUST_ANCHORS, and map by "fingerprint" or "stated_name".',
-        )
-    if stated and len(without) < len(parts_of(raw)):
+    without = [row for row in formats if row.without_certificate]
+    mapping = raw.get("MAPPING", "fingerprint")
+    needed = _MAPPED.get(mapping)
+    if without and verifies:
+        names = ", ".join(repr(row.name) for row in without)
+        message = f"MTLS_AUTH: {names} forwards no certificate, which TRUST_ANCHORS need."
+        yield Problem("E013", message, "Leave out TRUST_ANCHORS.")
+    for row in without:
+        if needed not in row.states:
+            usable = " or ".join(repr(name) for name, fact in _MAPPED.items() if fact in row.states)
+            message = f"MTLS_AUTH: {row.name!r} forwards no certificate, and does not state what MAPPING needs."
+            yield Problem("E013", message, f"Set MAPPING to {usable}.")
+    if mapping == "stated_name" and len(without) < len(parts_of(raw)):
         yield Problem(
             "E013",
             "MTLS_AUTH maps stated names, and has a source that forwards certificates instead.",
@@ -186,26 +194,29 @@ def _evidence_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         )
 
 
-def _source_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
+def _source_problems(where: str, raw: Mapping[str, Any]) -> Iterator[Problem]:
     try:
         found = None if raw["SOURCE"] == "tls" else format_of(raw)
     except (ImportError, ConfigurationError, TypeError) as error:
-        yield Problem("E003", f"MTLS_AUTH['SOURCE']: {error}.", f"The names are {_names()}.")
+        yield Problem("E003", f"{where}['SOURCE']: {error}.", f"The names are {_names()}.")
         return
     if not isinstance(found, Dialect):
         unused = [key for key in _FOR_PROXIES if raw.get(key)]
         if unused:
             reads = "the TLS socket" if found is None else "variables of the server"
-            message = f"MTLS_AUTH reads {reads} and has {', '.join(unused)}, which are for proxies."
+            message = f"{where} reads {reads} and has {', '.join(unused)}, which are for proxies."
             yield Problem("E004", message, "Remove them, or name the proxy's dialect as SOURCE.")
         return
     try:
         trust_of(raw)
         source_of(raw)
     except ConfigurationError as error:
-        hint = "List the networks or Unix sockets from which your proxy connects, and no others; or use PROXY_SECRET."
+        hint = (
+            "In TRUSTED_PROXIES, list the networks or Unix sockets from which your proxy connects, and no others; or "
+            "use PROXY_SECRET or PROXY_CERTIFICATE."
+        )
         for message in error.problems:
-            yield Problem("E005", f"MTLS_AUTH['TRUSTED_PROXIES']: {message}.", hint)
+            yield Problem("E005", f"{where}: {message}.", hint)
 
 
 def _anchor_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:

@@ -19,13 +19,13 @@ class Settings:
     source: str | Dialect | ServerVariables | None = None
     """`"tls"` for the Python server's own TLS socket, the proxy's dialect or the server's variables: a name, a
     `Dialect` or `ServerVariables`, a dotted path."""
-    sources: tuple[Mapping[str, Any], ...] = ()
+    sources: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     """Several places instead of one: dicts of `SOURCE` and the keys from `TRUSTED_PROXIES` to
     `SERVER_ADDRESS_IS_PEER`. What they say of a request must agree."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks and Unix sockets (`"unix:/run/app.sock"`) of the proxy. A dialect needs these, or one of the next two;
     whoever speaks must satisfy all that are given."""
-    proxy_secret: str | tuple[str, ...] = ()
+    proxy_secret: str | tuple[str, ...] = field(default=(), repr=False)
     """What the proxy writes into a header, in the same place as the certificate's; two values while it changes."""
     proxy_secret_header: str = DEFAULT_HEADER
     """The name of that header."""

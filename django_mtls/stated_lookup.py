@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 
 from django_mtls.lookup import CommonNameLookup, FingerprintLookup, Row
@@ -38,6 +38,9 @@ class StatedFingerprintLookup(FingerprintLookup):
 class StatedNameLookup(CommonNameLookup):
     """The user whose name is the one that a mesh's terminator states."""
 
+    def enrolled(self) -> Q:
+        return Q(fingerprint_sha256=Value("%fingerprint%")) | Q(fingerprint_sha1=Value("%fingerprint%"))
+
     def name(self, identity: Identity) -> str:
         return stated_name(identity)
 
@@ -45,7 +48,7 @@ class StatedNameLookup(CommonNameLookup):
         # Without a certificate there is no issuer and no serial number: none is the empty one.
         return {
             "common_name": self.name(identity),
-            "fingerprint": identity.fingerprint or "",
+            "fingerprint": identity.fingerprint or "none",  # the empty one would be every row without a SHA-1
             "issuer_key": "",
             "serial_number": "",
         }

@@ -75,8 +75,8 @@ class Dialect:
     `lists` names which of `"leaf"` and `"chain"` may be spread over several field lines. `fingerprint` is a header
     that must agree with the leaf where it comes. Without a `verdict`, presence of the leaf is all there is: then the
     operator says that the proxy verifies, or the application verifies against its own trust anchors; `unverified`
-    ones leave only the latter. `leaf_has_chain` says that the leaf's header may be as long as a chain, and
-    `without_certificate` that it holds a `Statement`.
+    ones leave only the latter. `leaf_has_chain` says that the leaf's header may be as long as a chain.
+    `states` names what a terminator that forwards no certificate tells in its `Statement`: `"fingerprint"`, `"name"`.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Dialect:
     fingerprint: str | None = None
     verdicts: tuple[Verdict, ...] = ()
     unverified: bool = False
-    without_certificate: bool = False
+    states: frozenset[str] = frozenset()
     leaf_has_chain: bool = False
     confidence: Confidence = Confidence.DOCUMENTED
     has_rest: bool = field(init=False)
@@ -115,6 +115,11 @@ class Dialect:
                 )
         if len(set(self.headers)) < len(self.headers):
             raise ConfigurationError(f"dialect {self.name} would read one header as two facts: name different ones")
+
+    @property
+    def without_certificate(self) -> bool:
+        """Whether the terminator keeps the certificate to itself."""
+        return bool(self.states)
 
     @property
     def has_verdict(self) -> bool:

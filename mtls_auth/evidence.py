@@ -1,5 +1,6 @@
 """What one named source says about the client's certificate: unverified, and not decoded yet."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +8,7 @@ from enum import StrEnum
 from mtls_auth.errors import CertificateRejected, Reason
 
 Raw = tuple[str | bytes, ...]
+_FINGERPRINT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Assurance(StrEnum):
@@ -36,6 +38,12 @@ class Statement:
 
     fingerprint: str | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.fingerprint is not None and not _FINGERPRINT.fullmatch(self.fingerprint):
+            raise CertificateRejected(Reason.MALFORMED_HEADER, "the stated fingerprint is neither SHA-1 nor SHA-256")
+        if self.name == "" or (self.name is None and self.fingerprint is None):
+            raise CertificateRejected(Reason.MALFORMED_HEADER, "nothing is stated of the certificate")
 
 
 Decoded = bytes | tuple[bytes, ...] | Statement

@@ -215,10 +215,19 @@ class AllOf(_Combination):
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class AnyOf(_Combination):
-    """Admits what at least one of the policies admits."""
+    """Admits what at least one of the policies admits, whatever the others lack to decide."""
 
     def allows(self, identity: Identity) -> bool:
-        return any(policy.allows(identity) for policy in self.policies)
+        lacking: CertificateRejected | None = None
+        for policy in self.policies:
+            try:
+                if policy.allows(identity):
+                    return True
+            except CertificateRejected as rejected:
+                lacking = lacking or rejected
+        if lacking is not None:  # not False, which `NoneOf` would take for an answer
+            raise lacking
+        return False
 
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)

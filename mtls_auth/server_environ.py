@@ -33,13 +33,18 @@ class ServerVariables:
     chain: tuple[Path, ...] = ()
     verdict: Verdict | None = None
     assurance: Assurance = Assurance.TLS_SOCKET
-    without_certificate: bool = False
+    states: frozenset[str] = frozenset()
     confidence: Confidence = Confidence.OBSERVED
 
     def __post_init__(self) -> None:
         keys = [path[0] for path in (*self.leaf, *self.chain)] + ([self.verdict.header] if self.verdict else [])
         if wrong := [key for key in keys if key.upper().startswith("HTTP_")]:
             raise ConfigurationError(f"{self.name}: {wrong[0]} is a header, which clients write: use Forwarded")
+
+    @property
+    def without_certificate(self) -> bool:
+        """Whether the server keeps the certificate to itself."""
+        return bool(self.states)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -155,7 +160,7 @@ PYVOY = ServerVariables(
     title="pyvoy: the subject's text alone",
     leaf=(("wsgi.ext.tls.client_cert_name",), ("extensions", "tls", "client_cert_name")),
     decode=_distinguished_name,
-    without_certificate=True,
+    states=frozenset({"name"}),
 )
 
 _EVENTS = ("aws.event", "apig_wsgi.full_event", "serverless.event", "awsgi.event")

@@ -183,7 +183,7 @@ ALIBABA_ALB = Dialect(
     leaf="x-forwarded-clientcert-fingerprint",
     decode=codecs.fingerprint,
     verdicts=(Verdict(header="x-forwarded-clientcert-clientverify", success=_SUCCESS, absent=_NONE),),
-    without_certificate=True,
+    states=frozenset({"fingerprint"}),
     confidence=_INFERRED,
 )
 
@@ -193,6 +193,6 @@ ALIBABA_CLB = Dialect(
     leaf="x-forwarded-clientcert-fingerprint",  # set as the alias: servers drop the default's underscores
     decode=codecs.fingerprint,
     verdicts=(Verdict(header="x-forwarded-clientcert-clientverify", success=_SUCCESS, absent=_NONE),),
-    without_certificate=True,
+    states=frozenset({"fingerprint"}),
     confidence=_INFERRED,
 )

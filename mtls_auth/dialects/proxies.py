@@ -5,6 +5,7 @@ from mtls_auth.dialect import Confidence, Dialect, Verdict
 from mtls_auth.xfcc import XFCC
 
 _CHAIN, _LEAF = frozenset({"chain"}), frozenset({"leaf"})
+_FINGERPRINT, _NAME = frozenset({"fingerprint"}), frozenset({"name"})
 _OBSERVED, _INFERRED = Confidence.OBSERVED, Confidence.INFERRED
 
 # OpenSSL's outcome in words: SUCCESS, FAILED:reason, NONE; Apache also has GENEROUS, which is no success.
@@ -161,7 +162,7 @@ ISTIO = Dialect(
     decode=XFCC(appended=True, take="uri"),
     leaf_has_chain=True,
     lists=_LEAF,
-    without_certificate=True,
+    states=_FINGERPRINT | _NAME,
 )
 
 CONSUL = Dialect(
@@ -171,7 +172,7 @@ CONSUL = Dialect(
     decode=XFCC(appended=True, take="uri"),
     leaf_has_chain=True,
     lists=_LEAF,
-    without_certificate=True,
+    states=_FINGERPRINT | _NAME,
 )
 
 LINKERD = Dialect(
@@ -179,7 +180,7 @@ LINKERD = Dialect(
     title="Linkerd: the mesh's name of the client",
     leaf="l5d-client-id",
     decode=codecs.client_name,
-    without_certificate=True,
+    states=_NAME,
 )
 
 KONG = Dialect(

@@ -167,7 +167,7 @@ def test_decode_raw_with_a_fingerprint() -> None:
 
 def test_decode_raw_to_a_statement() -> None:
     """What states something of a certificate is handed on as it is."""
-    named = Dialect(name="named", leaf="x-name", decode=client_name, without_certificate=True)
+    named = Dialect(name="named", leaf="x-name", decode=client_name, states=frozenset({"name"}))
     assert named.decode_raw(("bob.prod",)) == Statement(name="bob.prod")
 
 

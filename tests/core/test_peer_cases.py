@@ -222,7 +222,7 @@ NO_NAME_HEADER = {"k8s-hdr-empty"}
 
 def named_by(header: str) -> Dialect:
     """Return the dialect of a front proxy that names its user in this header."""
-    return Dialect(name="front-proxy", leaf=header.lower(), decode=client_name, without_certificate=True)
+    return Dialect(name="front-proxy", leaf=header.lower(), decode=client_name, states=frozenset({"name"}))
 
 
 def front_proxy(header: str) -> Authenticator:

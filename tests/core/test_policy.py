@@ -173,7 +173,7 @@ def test_stated_fingerprints(fingerprints: tuple[str, ...], stated: str | None, 
     """A stated digest matches its own kind; what it cannot be compared with denies, in whatever combination."""
     policy, identity = Fingerprint(*fingerprints), state(fingerprint=stated, name="x")
     if allowed is None:
-        for one in (policy, NoneOf(policy), AnyOf(policy, AnyVerifiedCertificate()), AllOf(policy)):
+        for one in (policy, NoneOf(policy), AnyOf(policy, CommonName("bob")), AllOf(policy)):
             assert reason_of(one.check, identity) is Reason.INSUFFICIENT_EVIDENCE
     else:
         assert policy.allows(identity) is allowed
@@ -209,7 +209,7 @@ def test_statements(policy: Policy) -> None:
             policy,
             NoneOf(policy),
             policy & AnyVerifiedCertificate(),
-            policy | AnyVerifiedCertificate(),
+            policy | CommonName("bob"),
             AnyVerifiedCertificate() & NoneOf(policy),
             NoneOf(NoneOf(policy)),
         ):
@@ -379,3 +379,14 @@ def test_only_policies_are_combined(combination: Any) -> None:
     """A class, or anything else that is no policy, is an error when it is combined, not when it is asked."""
     with pytest.raises(ConfigurationError, match="is not a policy"):
         combination(AnyVerifiedCertificate(), CommonName)
+
+
+def test_any_of_asks_all() -> None:
+    """Whoever one policy admits comes in although another cannot tell, in either order; its opposite keeps him out."""
+    identity = state(fingerprint=SHA1, name="x")
+    for policy in (CommonName("bob") | Fingerprint(SHA1), Fingerprint(SHA1) | CommonName("bob")):
+        assert policy.allows(identity)
+        assert not NoneOf(policy).allows(identity)
+    undecided = CommonName("bob") | Fingerprint("ef" * 20)
+    assert reason_of(undecided.check, identity) is Reason.INSUFFICIENT_EVIDENCE
+    assert reason_of(NoneOf(undecided).check, identity) is Reason.INSUFFICIENT_EVIDENCE

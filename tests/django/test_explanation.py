@@ -118,9 +118,8 @@ def test_what_is_stated(explained: Explained, leaf: IssuedCertificate, row: Enro
     [
         ({**ALIBABA, "POLICY": IssuedBy("CN=Test CA")}, (TITLES[2], "insufficient_evidence")),
         ({**ALIBABA, "POLICY": Fingerprint("0" * 40)}, (TITLES[2], "not_allowed")),
-        (LINKERD, (TITLES[3], "insufficient_evidence")),
     ],
-    ids=["policy", "another fingerprint", "mapping"],
+    ids=["policy", "another fingerprint"],
 )
 def test_what_a_statement_lacks(explained: Explained, raw: dict[str, Any], expected: tuple[str, str]) -> None:
     """The step that needs the certificate refuses, as it would on a request."""
@@ -129,7 +128,7 @@ def test_what_a_statement_lacks(explained: Explained, raw: dict[str, Any], expec
 
 def test_a_name_that_is_not_there(explained: Explained, issue: Issue) -> None:
     """A certificate that a mesh could not name is refused at once."""
-    assert refused(explained(issue("alice").der, **LINKERD)) == (TITLES[0], "insufficient_evidence")
+    assert refused(explained(issue("alice").der, **LINKERD, MAPPING="stated_name")) == (TITLES[0], "insufficient_evidence")
 
 
 def test_state_of_a_stated_certificate(explained: Explained, row: EnrolledCertificate) -> None:

@@ -146,11 +146,11 @@ INVALID: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     ),
     "common names of a fingerprint": (
         {**ALIBABA, "MAPPING": "common_name", "POLICY": PINNED},
-        [("E013", "'alibaba-alb' forwards no certificate.*stated_name")],
+        [("E013", "'alibaba-alb' forwards no certificate.*MAPPING to 'fingerprint'")],
     ),
     "common names of two": (
         several(ALIBABA, LINKERD, NGINX_ROW, MAPPING="common_name", POLICY=PINNED),
-        [("E013", "'alibaba-alb', 'linkerd' forwards no certificate")],
+        [("E013", "'alibaba-alb' forwards no.*to 'fingerprint'"), ("E013", "'linkerd' forwards no.*to 'stated_name'")],
     ),
     "every common name of a fingerprint": ({**ALIBABA, "MAPPING": "common_name"}, [("E010", "POLICY"), ("E013", "")]),
     "common names of pyvoy": (
@@ -203,7 +203,8 @@ def test_never_verified(name: str, anchors: Path) -> None:
 @pytest.mark.parametrize("name", SILENT)
 def test_without_a_verdict(name: str, anchors: Path) -> None:
     """A terminator that says nothing needs the operator's word, or trust anchors if it forwards certificates."""
-    raw = nginx(SOURCE=name)
+    states = BUILTIN[name].states
+    raw = nginx(SOURCE=name, MAPPING="stated_name" if "name" in states else "fingerprint")
     (problem,) = problems_of(raw)
     assert problem.id == "E009"
     assert "PROXY_VERIFIES = True" in problem.hint
@@ -215,7 +216,8 @@ def test_without_a_verdict(name: str, anchors: Path) -> None:
 @pytest.mark.parametrize("raw", [ALIBABA, LINKERD, {"SOURCE": "pyvoy"}], ids=lambda raw: str(raw["SOURCE"]))
 def test_anchors_need_a_certificate(raw: dict[str, Any], anchors: Path) -> None:
     """Trust anchors of the application have nothing to verify where no certificate arrives."""
-    (problem,) = problems_of({**raw, "TRUST_ANCHORS": anchors})
+    mapping = "fingerprint" if raw is ALIBABA else "stated_name"
+    (problem,) = problems_of({**raw, "TRUST_ANCHORS": anchors, "MAPPING": mapping})
     assert problem.id == "E013"
     assert "Leave out TRUST_ANCHORS" in problem.hint
 

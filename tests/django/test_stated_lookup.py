@@ -254,12 +254,11 @@ def test_fingerprint_queries_use_indexes() -> None:
     assert "SCAN" not in plan
 
 
-def test_no_fingerprint(linkerd: Configure, browser: Browser, django_assert_num_queries: Any) -> None:
-    """A terminator that states a name alone is not enough for enrolled certificates; no query is asked."""
-    linkerd(MAPPING="fingerprint")
-    person("alice")
-    with django_assert_num_queries(0):
-        assert browser.get("/async/quiet/", by_linkerd("alice")) == INSUFFICIENT
+def test_no_fingerprint(django_assert_num_queries: Any) -> None:
+    """A name alone is not enough for enrolled certificates; no query is asked."""
+    with django_assert_num_queries(0), pytest.raises(CertificateRejected) as caught:
+        StatedFingerprintLookup().fetch(stated(name="alice"))
+    assert caught.value.reason == Reason.INSUFFICIENT_EVIDENCE
 
 
 @digests
@@ -382,7 +381,7 @@ def test_an_empty_revocation_is_nobody_s(linkerd: Configure, browser: Browser, i
     assert browser.get("/sync/open/", by_linkerd("alice")) == ALICE
 
 
-UNUSABLE = ["\ufb01ona", "\u212a", "e\u0301ve", "alice\u200b", "\u202eecila", "al\nice", " alice", "", "a" * 256]
+UNUSABLE = ["\ufb01ona", "\u212a", "e\u0301ve", "alice\u200b", "\u202eecila", "al\nice", " alice", "a" * 256]
 
 
 @pytest.mark.parametrize("name", UNUSABLE, ids=ascii)
@@ -604,3 +603,12 @@ def test_moments_are_aware(issue: Issue) -> None:
     lookup.row = look  # type: ignore[method-assign]
     assert lookup.fetch(stated(issue("alice").fingerprint_sha256)) is not None
     assert all(moment.tzinfo is not None for moment in seen)
+
+
+@pytest.mark.parametrize("view", ["sync", "async"])
+def test_a_careless_view(linkerd: Configure, browser: Browser, view: str) -> None:
+    """A view that asks a statement for a certificate's name is a denial, not a server error; its own errors are its."""
+    person("alice")
+    assert browser.get(f"/{view}/careless/", by_linkerd("alice")) == INSUFFICIENT
+    with pytest.raises(LookupError):
+        browser.get(f"/{view}/careless/?fail=1", by_linkerd("alice"))

@@ -82,6 +82,18 @@ async def aquiet(request: HttpRequest) -> HttpResponse:
     return HttpResponse("quiet")
 
 
+def careless(request: Any) -> HttpResponse:
+    """Ask for the common name without looking whether there is a certificate, or for what no certificate has."""
+    if "fail" in request.GET:
+        raise LookupError("the view's own")
+    return HttpResponse(request.client_certificate.subject_cn)
+
+
+async def acareless(request: Any) -> HttpResponse:
+    """The same, on the event loop."""
+    return careless(request)
+
+
 def log_in(request: HttpRequest) -> HttpResponse:
     """Log a user in as a login form does."""
     login(request, User.objects.get(username=request.GET["name"]), backend="django.contrib.auth.backends.ModelBackend")
@@ -108,6 +120,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("async/quiet/", aquiet),
     path("sync/keep/", keep),
     path("sync/log-in/", log_in),
+    path("sync/careless/", careless),
+    path("async/careless/", acareless),
     path("async/log-in/", alog_in),
     path("sync/attribute/ops/", OpsWhoAmI.as_view()),
     *(

@@ -14,8 +14,16 @@ from mtls_auth.testing.headers import headers_for
 from tests.integration.client import Reply, raw_connection
 from tests.integration.deployments import PATH, Deployments
 from tests.integration.lab import Files, Lab
-from tests.integration.programs import ASGI, Program
-from tests.integration.servers import LOCALHOST, Process, free_port, nginx_command, requires, write_nginx_conf
+from tests.integration.programs import ASGI, HIDES_THE_PEER, Program
+from tests.integration.servers import (
+    LOCALHOST,
+    Process,
+    ServerError,
+    free_port,
+    nginx_command,
+    requires,
+    write_nginx_conf,
+)
 from tests.integration.wire import ask, exchange
 
 SERVERS: tuple[Program, ...] = ("gunicorn-sync", "gunicorn-gthread", "uvicorn-h11", "uvicorn-httptools")
@@ -219,3 +227,21 @@ def test_two_proxies_with_different_dialects(
         with raw_connection(upstream, source=source) as connection:
             reply = exchange(connection, plain(said_of(people.alice, dialect)))
         assert (alice in reply.body) == believed, (source, dialect)
+
+
+ADDRESS_ALONE = 'SOURCE = Forwarded(dialect=BUILTIN["nginx"], proxies=TrustedProxies.parse(["127.0.0.1"]))'
+
+
+@pytest.mark.parametrize("server", sorted(HIDES_THE_PEER - {"wsgiref"}, key=str))
+def test_a_hidden_peer(deployments: Deployments, server: Program) -> None:
+    """A server that is known to hide who connects does not start where the address alone is trusted."""
+    with pytest.raises(ServerError, match="does not tell who connected"):
+        deployments.serve(server, free_port(), application(server, ADDRESS_ALONE))
+
+
+def test_a_hidden_peer_of_an_unknown_server(deployments: Deployments, people: People) -> None:
+    """Behind one that is not known, nobody is believed."""
+    port = free_port()
+    deployments.serve("wsgiref", port, application("wsgiref", ADDRESS_ALONE))
+    with raw_connection(port) as connection:
+        assert is_for(exchange(connection, plain(said_of(people.alice, "nginx"))), None)
