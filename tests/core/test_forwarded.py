@@ -1,7 +1,9 @@
 """The headers of a proxy as a source: who may say it, each way of trust alone and together, and how long it may be."""
 
+import hashlib
 import itertools
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -41,9 +43,9 @@ LEAF = ("Client-Cert", client_cert_field(DER))
 PROVEN = ("X-Proxy-Secret", VALUE)
 
 
-def nginx(*, server_address_is_peer: bool = False) -> Forwarded:
+def nginx() -> Forwarded:
     """Return the source of an nginx in front."""
-    return Forwarded(dialect=NGINX, proxies=TRUSTED, server_address_is_peer=server_address_is_peer)
+    return Forwarded(dialect=NGINX, proxies=TRUSTED)
 
 
 def rfc9440(*, proxy_verifies: bool = True) -> Forwarded:
@@ -95,6 +97,56 @@ def test_chain() -> None:
     assert evidence.chain() == (DER, OTHER, OTHER, OTHER)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "headers", "raw"),
+    [
+        (ENVOY, (("X-Forwarded-Client-Cert", "a"), ("X-Forwarded-Client-Cert", "b")), ("a,b",)),
+        (TRAEFIK, (("X-Forwarded-Tls-Client-Cert", "a,b"),), ("a,b",)),
+        (RFC9440, (("Client-Cert", "a"), ("Client-Cert-Chain", ""), ("Client-Cert-Chain", "b, c")), ("a", "b, c")),
+        (CADDY, (("X-SSL-Client-Cert", "a"),), ("a", "")),
+        (CADDY, (("X-SSL-Client-Cert", "a"), ("X-SSL-Client-Fingerprint", "b")), ("a", "b")),
+        (CADDY, (("X-SSL-Client-Cert", "a"), ("X-SSL-Client-Fingerprint", "<nil>")), ("a", "")),
+        (
+            APACHE,
+            (("X-SSL-Client-Cert", "a"), ("X-SSL-Client-Chain-0", "(null)"), ("X-SSL-Client-Chain-2", " b "), SUCCESS),
+            ("a", "b"),
+        ),
+    ],
+    ids=["list", "commas", "chain", "no fingerprint", "fingerprint", "no fingerprint in words", "numbered chain"],
+)
+def test_raw(dialect: Dialect, headers: tuple[tuple[str, str], ...], raw: tuple[str, ...]) -> None:
+    """The evidence holds the leaf, the fingerprint where the dialect has one, and what of the chain came."""
+    evidence = Forwarded(dialect=dialect, proxies=TRUSTED, proxy_verifies=True).read(received(*headers))
+    assert evidence is not None
+    assert evidence.raw == raw
+
+
+@pytest.mark.parametrize(
+    ("dialect", "headers", "reason"),
+    [
+        (RFC9440, (("Client-Cert-Chain", "a"),), Reason.CONTRADICTORY_EVIDENCE),
+        (RFC9440, (("Client-Cert", ""), ("Client-Cert-Chain", " ")), None),
+        (APACHE, (("X-SSL-Client-Cert", "(null)"), ("X-SSL-Client-Chain-0", "(null)")), None),
+        (APACHE, (("X-SSL-Client-Cert", "(null)"), ("X-SSL-Client-Chain-0", "a")), Reason.CONTRADICTORY_EVIDENCE),
+        (CADDY, (("X-SSL-Client-Fingerprint", "a"),), Reason.CONTRADICTORY_EVIDENCE),
+        (CADDY, (("X-SSL-Client-Cert", ""), ("X-SSL-Client-Fingerprint", "<nil>")), None),
+        (CADDY, (("X-SSL-Client-Fingerprint", hashlib.sha256(b"").hexdigest()),), None),
+        (ENVOY, (("X-Forwarded-Client-Cert", ""),), None),
+    ],
+)
+def test_nothing_but_company(dialect: Dialect, headers: tuple[tuple[str, str], ...], reason: Reason | None) -> None:
+    """What accompanies a certificate is a contradiction without one, unless it says that there is none."""
+    source = Forwarded(dialect=dialect, proxies=TRUSTED, proxy_verifies=True)
+    assert reason_of(source.read, received(*headers)) is reason
+    if reason is None:
+        assert source.read(received(*headers)) is None
+
+
+def test_spellings_of_others_are_not_ours() -> None:
+    """Another spelling of a header that this source does not read is none of its business."""
+    assert nginx().read(received(CERTIFICATE, SUCCESS, ("Client_Cert", "x"))) is not None
+
+
 def test_it_does_not_read_the_socket() -> None:
     """The certificate on the server's own socket is not the one of the client behind the proxy."""
     assert nginx().read(received(tls=(OTHER,))) is None
@@ -127,7 +179,9 @@ def test_it_decodes_late() -> None:
 )
 def test_belief(peer: str | None, address: str | None, server_address_is_peer: bool, believed: bool) -> None:
     """The transport peer decides; the stated address only where the server hides the peer and the operator says so."""
-    source = nginx(server_address_is_peer=server_address_is_peer)
+    source = nginx()
+    if server_address_is_peer:
+        source = replace(source, server_address_is_peer=True)
     connection = received(CERTIFICATE, SUCCESS, peer=peer, address=address)
     assert source.believes(connection) is believed
     assert (source.read(connection) is not None) is believed

@@ -128,7 +128,10 @@ def test_what_a_statement_lacks(explained: Explained, raw: dict[str, Any], expec
 
 def test_a_name_that_is_not_there(explained: Explained, issue: Issue) -> None:
     """A certificate that a mesh could not name is refused at once."""
-    assert refused(explained(issue("alice").der, **LINKERD, MAPPING="stated_name")) == (TITLES[0], "insufficient_evidence")
+    assert refused(explained(issue("alice").der, **LINKERD, MAPPING="stated_name")) == (
+        TITLES[0],
+        "insufficient_evidence",
+    )
 
 
 def test_state_of_a_stated_certificate(explained: Explained, row: EnrolledCertificate) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from mtls_auth import codecs
 from mtls_auth.evidence import Decoded, Statement
 
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----\s*")
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----[ \t\r\n]*")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|)")
 
 
@@ -20,7 +20,7 @@ def _base64(text: str) -> bytes:
 
 def _blocks(text: str) -> tuple[bytes, ...]:
     assert not _BLOCK.sub("", text), "there is more than blocks"
-    return tuple(_base64("".join(body.split())) for body in _BLOCK.findall(text))
+    return tuple(_base64(re.sub(r"[ \t\r\n]", "", body)) for body in _BLOCK.findall(text))
 
 
 def _block(text: str) -> bytes:
@@ -42,6 +42,13 @@ def _byte_sequence(text: str) -> bytes:
     return _base64(body + "=" * (-len(body) % 4))
 
 
+def _fingerprint(text: str) -> Statement:
+    between = ":" if ":" in text else ""
+    pairs = re.findall(r"[0-9A-Fa-f]{2}", text)
+    assert between.join(pairs) == text
+    return Statement(fingerprint="".join(pairs).lower())
+
+
 REFERENCE: dict[Callable[[str], Decoded], Callable[[str], Decoded]] = {
     codecs.escaped_pem: lambda text: _block(unquote(text)),
     codecs.pem: _block,
@@ -51,7 +58,7 @@ REFERENCE: dict[Callable[[str], Decoded], Callable[[str], Decoded]] = {
     codecs.base64_der: _base64_der,
     codecs.base64_list: lambda text: tuple(map(_base64, unquote(text).split(","))),
     codecs.base64_pem: lambda text: _block(_base64_der(text).decode()),
-    codecs.fingerprint: lambda text: Statement(fingerprint=text.replace(":", "").lower()),
+    codecs.fingerprint: _fingerprint,
     codecs.client_name: lambda text: Statement(name=text),
     codecs.byte_sequence: _byte_sequence,
     codecs.byte_sequence_list: lambda text: tuple(_byte_sequence(part.strip(" \t")) for part in text.split(",")),

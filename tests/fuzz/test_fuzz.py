@@ -47,7 +47,7 @@ def test_every_codec_is_a_target() -> None:
 
 
 @pytest.mark.parametrize(
-    "decoded", [b"", (), (b"",), (b"a", ""), [b"a"], None, "a", Statement(), Statement(fingerprint="A" * 40)]
+    "decoded", [b"", (), (b"",), (b"a", ""), [b"a"], None, "a", Statement(name="a\n"), Statement(name="é")]
 )
 def test_wrong_shapes(decoded: object) -> None:
     """What is neither DER nor a statement is noticed."""

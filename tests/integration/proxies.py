@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
+
 from mtls_auth.recipes import RECIPES, Places
 from tests.integration.servers import Process, requires, unavailable
 from tests.integration.system_python import library
@@ -36,6 +38,7 @@ http {{
     include "{folder}/app.conf";
 }}
 """
+_STREAM_APART, _STREAM_MODULE = "--with-stream=dynamic", "usr/lib/nginx/modules/ngx_stream_module.so"
 _NGINX_STREAM = """\
 daemon off;
 {nginx_user}
@@ -157,9 +160,27 @@ def start_terminator(
 
 def check_installed(name: str) -> None:
     """Skip the test where the terminator is missing, or what runs the application with it."""
-    _program(_ROWS[name])
+    program = _program(_ROWS[name])
     if name in BEHIND:
         _program(BEHIND[name])
+    if name == "lighttpd":
+        for module in ("mod_openssl", "mod_magnet"):
+            library(f"lighttpd's {module}", [f"usr/{folder}/lighttpd/{module}.so" for folder in ("lib*", "lib/*")])
+    if name == "layer4-nginx" and _STREAM_APART in _version(program, "-V"):
+        library("nginx's stream module", [_STREAM_MODULE])
+
+
+def check_speaks_http2(name: str) -> None:
+    """Skip the test where the terminator is an nginx that speaks HTTP/2 only if its recipe said so."""
+    program = _program(_ROWS[name])
+    if _ROWS[name].program == "nginx" and not _has_http2_switch(_version(program, "-V")):
+        pytest.skip("nginx before 1.25.1 has no switch for HTTP/2 outside of the recipe's own lines")
+
+
+def _has_http2_switch(built: str) -> bool:
+    numbers = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", built)
+    assert numbers is not None
+    return tuple(map(int, numbers.groups())) >= (1, 25, 1)
 
 
 def _program(row: Terminator) -> str:
@@ -181,15 +202,10 @@ def _values(name: str, program: str) -> Mapping[str, str]:
     match name:
         case "nginx":
             built = _version(program, "-V")
-            numbers = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", built)
-            assert numbers is not None
-            # Older ones have no switch outside of the recipe's own "listen".
-            http2 = tuple(map(int, numbers.groups())) >= (1, 25, 1)
-            stream = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"
             return {
                 "nginx_user": "user root root;" if _AS_ROOT else "",
-                "nginx_http2": "http2 on;" if http2 else "",
-                "nginx_stream": stream if "--with-stream=dynamic" in built else "",
+                "nginx_http2": "http2 on;" if _has_http2_switch(built) else "",
+                "nginx_stream": f"load_module /{_STREAM_MODULE};" if _STREAM_APART in built else "",
             }
         case "apache2":
             folder = library("Apache's module folder", ["usr/lib/apache2/modules", "usr/lib64/httpd/modules"])

@@ -24,7 +24,7 @@ from tests.integration.client import Reply, raw_connection
 from tests.integration.deployments import PATH, SECRET, Deployment, Deployments
 from tests.integration.lab import Files, Lab
 from tests.integration.programs import ASGI, Program
-from tests.integration.proxies import LAYER4, TERMINATORS
+from tests.integration.proxies import LAYER4, TERMINATORS, check_speaks_http2
 from tests.integration.wire import ask, ask_http2, converse, exchange
 
 ALL: tuple[Program, ...] = (
@@ -179,6 +179,7 @@ def test_forged_headers_over_http2(
     lab: Lab, deployments: Deployments, people: People, deployment: Deployment, trick: str, client: str
 ) -> None:
     """The same over HTTP/2, whose fields can hold what ends a line of HTTP/1.1."""
+    check_speaks_http2(deployment.recipe)
     port = deployments.reach(deployment).port
     fields, trailers = EVERY_HTTP2_TRICK[trick].request(people.forged(deployment.dialect), path=PATH, host="localhost")
     reply = ask_http2(port, lab.pki.root, people.files_of(client), fields, trailers)
