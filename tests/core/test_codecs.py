@@ -692,7 +692,6 @@ def test_no_other_exception(codec: Callable[[str], Decoded], text: str) -> None:
     except CertificateRejected:
         return
     assert decoded
-    assert decoded != Statement()
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.__name__)
