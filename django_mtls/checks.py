@@ -13,6 +13,7 @@ from django.core import checks
 from django.db import connections, router
 
 from django_mtls.conf import get_authenticator, get_settings
+from django_mtls.configured import parts_of
 from django_mtls.directory import BACKEND
 from django_mtls.models import EnrolledCertificate
 from django_mtls.problems import problems_of
@@ -157,7 +158,9 @@ def check_peer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[c
 
 def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Warn where trust rests on an address that others can write."""
-    return [W005] if _is_valid() and get_settings().server_address_is_peer else []
+    if not _is_valid():
+        return []
+    return [W005] if any(part.get("SERVER_ADDRESS_IS_PEER") for part in parts_of(settings.MTLS_AUTH)) else []
 
 
 def check_diagnostics(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -69,7 +69,7 @@ def trust_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     wants_secret = secret is not None or "PROXY_SECRET_HEADER" in raw
     header = raw.get("PROXY_SECRET_HEADER", DEFAULT_HEADER)
     makers: dict[str, Callable[[], object]] = {
-        "proxies": lambda: TrustedProxies.parse(proxies) if proxies else None,
+        "proxies": lambda: TrustedProxies.parse(proxies) if proxies is not None else None,
         "secret": lambda: ProxySecret(*secrets, header=header) if wants_secret else None,
         "certificate": lambda: ProxyCertificate(certificate) if certificate is not None else None,
     }

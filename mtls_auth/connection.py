@@ -46,17 +46,17 @@ class Connection:
         found, others = known.split(headers)
         if not found:
             return cls(server, others=others)
-        fields: dict[str, tuple[str, ...]] = {}
+        fields: dict[str, list[str]] = {}  # a client may send a name a thousand times
         aliases = _NO_NAMES
         for (name, exact), (_raw_name, raw_value) in found:
             if not exact:
                 aliases |= {name}
             elif name in fields:
-                fields[name] = (*fields[name], raw_value.decode("latin-1"))
+                fields[name].append(raw_value.decode("latin-1"))
             else:
-                fields[name] = (raw_value.decode("latin-1"),)
+                fields[name] = [raw_value.decode("latin-1")]
         received = frozenset([header[0].decode("latin-1") for _spelling, header in found])
-        return cls(server, fields, aliases, received, others)
+        return cls(server, {name: tuple(values) for name, values in fields.items()}, aliases, received, others)
 
     def joined(self, name: str) -> str | None:
         """Return a list field's lines as one, as servers join them, None if absent. RFC 9110 §5.3."""

@@ -156,14 +156,20 @@ class Dialect:
     def decode_raw(self, raw: Raw) -> tuple[bytes, ...] | Statement:
         """Decode received field values: the leaf's, the fingerprint's where the row has one, the chain's."""
         leaf, *rest = (value for value in raw if isinstance(value, str))
-        decoded = self.decode(leaf)
+        try:
+            decoded = self.decode(leaf)
+        except ValueError as error:  # of somebody's own decoder
+            raise CertificateRejected(Reason.MALFORMED_HEADER, f"{self.leaf} cannot be decoded") from error
+        if not decoded:
+            raise CertificateRejected(Reason.MALFORMED_HEADER, f"{self.leaf} holds nothing")
         stated = rest.pop(0) if self.fingerprint is not None else ""
         if isinstance(decoded, Statement):
             return decoded
         certificates = decoded if isinstance(decoded, tuple) else (decoded,)
         if stated:
             codecs.check_fingerprint(certificates[0], stated)
+        chain: list[bytes] = []
         for value in rest:
             more = self.decode_chain(value) if self.decode_chain is not None else ()
-            certificates += more if isinstance(more, tuple) else (more,)
-        return certificates
+            chain += more if isinstance(more, tuple) else (more,)
+        return (*certificates, *chain)

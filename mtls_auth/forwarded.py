@@ -86,6 +86,21 @@ class Forwarded:
         """Whether this proxy has proven by its secret that it sent the request."""
         return self.secret is not None and self.believes(connection) and self.secret.is_right(connection)
 
+    def spoke(self, connection: Connection) -> bool:
+        """Whether this proxy sent the request, as far as the headers tell."""
+        if self.secret is not None:
+            return self.speaks(connection)
+        return not connection.fields.keys().isdisjoint(self.dialect.headers) and self.believes(connection)
+
+    def is_apart_from(self, other: "Forwarded") -> bool:
+        """Whether nobody can be both proxies: by their networks, by their certificates, or by their secrets."""
+        if self.proxies is not None and other.proxies is not None and not self.proxies.overlaps(other.proxies):
+            return True
+        mine, theirs = self.certificate, other.certificate
+        if mine is not None and theirs is not None and mine.policy != theirs.policy:
+            return True
+        return self.secret is not None and other.secret is not None and self.secret.differs_from(other.secret)
+
     def read(self, connection: Connection) -> Evidence | None:
         if not connection.fields and not connection.aliases:
             return None

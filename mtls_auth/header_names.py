@@ -49,8 +49,10 @@ class HeaderNames:
 
     def _remember(self, name: bytes) -> Spelling | None:
         spelling = self.spelling(name)
-        # Names are the client's choice: what is remembered of them is bounded.
-        if len(self._remembered) < MAX_REMEMBERED and len(name) < MAX_REMEMBERED_LENGTH:
+        # Names are the client's choice: what is remembered of them is bounded, and made-up ones do not stay.
+        if len(name) < MAX_REMEMBERED_LENGTH:
+            if len(self._remembered) >= MAX_REMEMBERED:
+                self._remembered = {}
             self._remembered[name] = spelling
         return spelling
 

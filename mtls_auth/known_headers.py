@@ -12,11 +12,12 @@ from mtls_auth.header_names import HeaderNames
 # Terminators and tutorials name one fact in many ways: every prefix with every fact.
 _PREFIXES = ("ssl-client-", "x-ssl-client-", "x-ssl-", "x-client-", "x-client-cert-")
 _FACTS = """
-    authority b64cert b64cert-chain-0 ca ca-err cea cert cert-chain cert-chain-0 cert-chain-1 cert-der certificate
-    chain chain-0 chain-verified cn conn der dn dn-2253 dnsname-sans error fingerprint hash has-crt i-dn i-dn-cn
-    i-dn-legacy issuer issuer-dn leaf m-serial m-version not-after not-before notafter notbefore pem present
-    public-key s-dn s-dn-cn s-dn-legacy san san-dns san-email san-uri serial serial-number sess sha1 sha256 spiffe
-    subject subject-cn subject-dn uri-san uri-sans used user-dn v-end v-remain v-start valid-not-after
+    authority b64cert b64cert-chain-0 ca ca-err cea cert cert-chain cert-chain-0 cert-chain-1 cert-chain-2
+    cert-chain-3 cert-der certificate chain chain-0 chain-1 chain-2 chain-3 chain-4 chain-5 chain-6 chain-7
+    chain-verified cn conn der dn dn-2253 dnsname-sans error fingerprint has-crt hash i-dn i-dn-cn i-dn-legacy
+    issuer issuer-dn leaf m-serial m-version not-after not-before notafter notbefore pem present public-key s-dn
+    s-dn-cn s-dn-email s-dn-legacy s-dn-o s-dn-ou san san-dns san-email san-uri serial serial-number sess sha1 sha2
+    sha256 spiffe subject subject-cn subject-dn uri-san uri-sans used user-dn v-end v-remain v-start valid-not-after
     valid-not-before verified verify version
 """.split()
 
@@ -24,6 +25,7 @@ _FACTS = """
 _SINGLE = """
     x-client-cert x-ssl-issuer x-ssl-authenticated
     x-forwarded-client-cert x-forwarded-tls-client-cert x-forwarded-tls-client-cert-info
+    x-forwarded-tls-client-cert-infos x-tls-client-cert x-tls-client-dn x-tls-client-verify
     x-forwarded-clientcert x-forwarded-clientcert-subjectdn x-forwarded-clientcert-issuerdn
     x-forwarded-clientcert-fingerprint x-forwarded-clientcert-clientverify x-forwarded-clientcert-serialnumber
     x-forwarded-clientcert-start x-forwarded-clientcert-end x-forwarded-clientcert-ciphers

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 from mtls_auth.errors import ConfigurationError
 
+_SHORTEST_PREFIX = {4: 8, 6: 7}  # 10.0.0.0/8 and fc00::/7, the private networks
+
 
 class Peer(str):
     """The transport peer of a connection: an IP address in text, or `unix:` and the listening socket's path.
@@ -82,6 +84,12 @@ class TrustedProxies:
     def __contains__(self, peer: str | None) -> bool:
         return peer is not None and self._trusts(peer)
 
+    def overlaps(self, other: "TrustedProxies") -> bool:
+        """Whether some peer is among both."""
+        return not self.unix_sockets.isdisjoint(other.unix_sockets) or any(
+            one.version == two.version and one.overlaps(two) for one in self.networks for two in other.networks
+        )
+
     def __repr__(self) -> str:
         return f"TrustedProxies.parse({[*map(str, self.networks), *sorted(self.unix_sockets)]})"
 
@@ -109,6 +117,8 @@ def _network(entry: str) -> IPv4Network | IPv6Network:
     network = ip_network(entry, strict=False)
     if network.prefixlen == 0:
         raise ValueError("this is the whole Internet: name the networks of your proxy")
+    if network.prefixlen < _SHORTEST_PREFIX[network.version]:
+        raise ValueError("this is a large part of the Internet: name the networks of your proxy")
     if "/" in entry and str(network.network_address) != str(ip_address(entry.partition("/")[0])):
         raise ValueError(f"has host bits set; write {network}")
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:

@@ -51,6 +51,10 @@ class ProxySecret:
         if not sum([compare_digest(given, right) for right in self._values]):
             raise CertificateRejected(Reason.PROXY_UNPROVEN, f"{self.header} has another value")
 
+    def differs_from(self, other: "ProxySecret") -> bool:
+        """Whether no value is right for both."""
+        return set(self._values).isdisjoint(other._values)
+
     def is_right(self, connection: Connection) -> bool:
         """Whether `check` would pass."""
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Protocol
 
 from mtls_auth.connection import Connection
@@ -52,19 +53,27 @@ class TLSSocket:
 
 @dataclass(frozen=True, slots=True)
 class AgreeingSources:
-    """Several named sources: whatever more than one of them says must be the same certificate."""
+    """Several named sources: whatever more than one of them says must be the same certificate.
+
+    Proxies that cannot be told apart, by network, certificate or secret, must both say it: each lets the headers of
+    the other's dialect pass. Raises `ConfigurationError` where that can never be.
+    """
 
     sources: Sequence[Source]
 
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigurationError("no source is named: name TLSSocket() or Forwarded(...)")
-        by_certificate = any(getattr(source, "certificate", None) is not None for source in self.sources)
+        forwarded = [source for source in self.sources if isinstance(source, Forwarded)]
+        problems = [problem for pair in combinations(forwarded, 2) if (problem := _confusion(*pair))]
+        by_certificate = any(source.certificate is not None for source in forwarded)
         if by_certificate and any(isinstance(s, TLSSocket) and s.proxies is None for s in self.sources):
-            raise ConfigurationError(
+            problems.append(
                 "the proxy's own certificate would be taken for its client's: write TLSSocket(proxies=...) with the "
                 "same ProxyCertificate"
             )
+        if problems:
+            raise ConfigurationError(*problems)
 
     @property
     def dialects(self) -> tuple[Dialect, ...]:
@@ -79,9 +88,9 @@ class AgreeingSources:
         return all(source.vouches for source in self.sources)
 
     def read(self, connection: Connection) -> Evidence | None:
-        found: list[Evidence] = []
+        found: dict[int, Evidence] = {}
         unproven: CertificateRejected | None = None
-        for source in self.sources:
+        for number, source in enumerate(self.sources):
             try:
                 evidence = source.read(connection)
             except CertificateRejected as rejected:
@@ -89,16 +98,44 @@ class AgreeingSources:
                     raise
                 unproven = rejected
             else:
-                found += [evidence] if evidence is not None else []
+                if evidence is not None:
+                    found[number] = evidence
         # Proxies may use the same headers: what one has sent lacks the secret of the other.
         if unproven is not None and not any(isinstance(s, Forwarded) and s.speaks(connection) for s in self.sources):
             raise unproven
-        if len(found) > 1 and len({_leaf(evidence) for evidence in found}) > 1:
-            raise CertificateRejected(
-                Reason.CONTRADICTORY_EVIDENCE,
-                f"{' and '.join(e.source for e in found)} name different certificates",
-            )
-        return found[0] if found else None
+        if not found:
+            return None
+        for number, source in enumerate(self.sources):
+            if number not in found and isinstance(source, Forwarded):
+                self._check_silence(source, connection, found)
+        if len({_leaf(evidence) for evidence in found.values()}) > 1:
+            names = " and ".join(evidence.source for evidence in found.values())
+            raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, f"{names} name different certificates")
+        return next(iter(found.values()))
+
+    def _check_silence(self, silent: Forwarded, connection: Connection, found: dict[int, Evidence]) -> None:
+        """Raise where *silent* would have named what the others name: it sent the request, or may have."""
+        for number, evidence in found.items():
+            speaker = self.sources[number]
+            if isinstance(speaker, Forwarded):
+                contradicts = not silent.is_apart_from(speaker) and silent.believes(connection)
+            else:  # on the socket may be the proxy's own certificate
+                contradicts = silent.spoke(connection)
+            if contradicts:
+                raise CertificateRejected(
+                    Reason.CONTRADICTORY_EVIDENCE,
+                    f"{evidence.source} names a certificate and {silent.dialect.name}, believed of the same peer, none",
+                )
+
+
+def _confusion(one: Forwarded, other: Forwarded) -> str | None:
+    """Say what can never be decided between two proxies; None if all can."""
+    names = f"{one.dialect.name} and {other.dialect.name}"
+    if (one.secret is None) != (other.secret is None) and not one.is_apart_from(other):
+        return f"{names}: one proxy has a secret and the other not, and nothing else tells them apart: give both one"
+    if one.dialect.name == other.dialect.name and one.dialect.decode != other.dialect.decode:
+        return f"two dialects have the name {one.dialect.name} and are read differently: give them names of their own"
+    return None
 
 
 def _leaf(evidence: Evidence) -> object:

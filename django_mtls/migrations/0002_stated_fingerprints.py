@@ -28,7 +28,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="enrolledcertificate",
             name="fingerprint_sha1",
-            field=models.CharField(default="", editable=False, max_length=40, verbose_name="SHA-1 fingerprint"),
+            field=models.CharField(
+                db_default="", default="", editable=False, max_length=40, verbose_name="SHA-1 fingerprint"
+            ),
         ),
         migrations.RunPython(fill_in, migrations.RunPython.noop, elidable=True),
         migrations.AddIndex(

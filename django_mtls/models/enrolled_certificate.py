@@ -23,7 +23,9 @@ class EnrolledCertificate(models.Model):
 
     fingerprint_sha256 = models.CharField(_("SHA-256 fingerprint"), max_length=64, editable=False)
     # What some terminators state of a certificate that they do not forward; nothing else is found by it.
-    fingerprint_sha1 = models.CharField(_("SHA-1 fingerprint"), max_length=40, editable=False, default="")
+    fingerprint_sha1 = models.CharField(
+        _("SHA-1 fingerprint"), max_length=40, editable=False, default="", db_default=""
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         # The row outlives its user: a deleted user's certificate stays known, and stands for nobody.

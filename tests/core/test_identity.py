@@ -108,3 +108,15 @@ def test_a_stated_sha256(leaves: BrokenLeaves) -> None:
     assert stated.x5t_s256 == known.x5t_s256
     assert stated != known
     assert reason_of(getattr, stated, "certificate") is Reason.INSUFFICIENT_EVIDENCE
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "name"),
+    [
+        *((digits, None) for digits in ("", "ab", "ab" * 19, "ab" * 33, "AB" * 20, "gh" * 20, "ab:" * 20)),
+        *((None, None), (None, ""), ("ab" * 20, "")),
+    ],
+)
+def test_what_states_nothing(fingerprint: str | None, name: str | None) -> None:
+    """A statement has a digest in lower-case hex, or a name; an empty one is refused as it is made."""
+    assert reason_of(Statement, fingerprint=fingerprint, name=name) is Reason.MALFORMED_HEADER

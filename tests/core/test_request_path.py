@@ -177,7 +177,7 @@ def test_required(ca: CertificateAuthority, way: str, carrier: str) -> None:
         ("good", "without_eku", Reason.CONTRADICTORY_EVIDENCE),
         ("good", "expired", Reason.CONTRADICTORY_EVIDENCE),
         (None, "good", ALICE),
-        ("good", None, ALICE),
+        ("good", None, Reason.CONTRADICTORY_EVIDENCE),  # the proxy says none: the socket's is its own
     ],
 )
 def test_two_sources(

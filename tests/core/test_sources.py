@@ -1,6 +1,8 @@
 """Sources: the server's own socket, and several named places at once; each believed only from whom it may come."""
 
 import ssl
+from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +13,11 @@ from mtls_auth import (
     AnyVerifiedCertificate,
     Assurance,
     Authenticator,
+    CommonName,
     ConfigurationError,
+    Dialect,
     Forwarded,
+    ProxyCertificate,
     ProxySecret,
     Reason,
     ServerEnviron,
@@ -20,9 +25,10 @@ from mtls_auth import (
     TLSSocket,
     TrustedProxies,
 )
-from mtls_auth.dialects import CADDY, LINKERD
+from mtls_auth.dialects import CADDY, ENVOY, LINKERD, TRAEFIK
 from mtls_auth.server_environ import MOD_WSGI
 from mtls_auth.testing import client_cert_field, escaped_pem
+from mtls_auth.xfcc import XFCC
 from tests.core.conftest import CARRIERS, PROXIES, PROXY, STRANGER, Request, reason_of, received
 from tests.pki import BrokenLeaves
 
@@ -82,12 +88,21 @@ BOTH = agreeing(TLSSocket(), NGINX_SOURCE)
         ((), (DER,), PROXY, "tls"),
         ((CERTIFICATE, SUCCESS), (), PROXY, "nginx"),
         ((CERTIFICATE, SUCCESS), (DER,), PROXY, "tls"),
-        ((NONE,), (DER,), PROXY, "tls"),
+        ((NONE,), (DER,), STRANGER, "tls"),
         ((NONE,), (), PROXY, None),
         ((CERTIFICATE, SUCCESS), (), STRANGER, None),
         ((CERTIFICATE, SUCCESS), (OTHER,), STRANGER, "tls"),
     ],
-    ids=["nothing", "socket", "header", "both", "socket, NONE", "NONE", "stranger's header", "stranger's and socket"],
+    ids=[
+        "nothing",
+        "socket",
+        "header",
+        "both",
+        "socket, stranger's NONE",
+        "NONE",
+        "stranger's header",
+        "stranger's and socket",
+    ],
 )
 def test_agreeing_sources(
     headers: tuple[tuple[str, str], ...], tls: tuple[bytes, ...], peer: str, source: str | None
@@ -101,36 +116,110 @@ def test_agreeing_sources(
     ("headers", "reason"),
     [
         ((CERTIFICATE, SUCCESS), Reason.CONTRADICTORY_EVIDENCE),
+        ((NONE,), Reason.CONTRADICTORY_EVIDENCE),
         ((CERTIFICATE, ("X-SSL-Client-Verify", "FAILED")), Reason.PROXY_REJECTED),
         ((("X-SSL-Client-Cert", "nonsense"), SUCCESS), Reason.MALFORMED_HEADER),
         ((("X_SSL_Client_Cert", ""),), Reason.AMBIGUOUS_HEADER),
+        ((NONE,), Reason.CONTRADICTORY_EVIDENCE),
     ],
-    ids=["other certificate", "refused by the proxy", "unreadable", "spelling"],
+    ids=["other certificate", "none", "refused by the proxy", "unreadable", "spelling", "the proxy's own certificate"],
 )
 def test_contradicting_sources(headers: tuple[tuple[str, str], ...], reason: Reason) -> None:
     """One source that says something else, or nonsense, spoils what the other one says."""
     assert reason_of(BOTH.read, received(*headers, tls=(OTHER,))) is reason
 
 
+OUTER, INNER = ProxySecret("2WoPUvB4Jq2lfJfNyZ0T"), ProxySecret("oL1+c/x9T0m2bYcQ7w8==")
+OTHER_PROXY = "10.9.9.9"
+
+
+def said(nginx: bytes | None, rfc9440: bytes | None, peer: str = PROXY) -> Request:
+    """Return a request in which two dialects name these certificates."""
+    headers = [] if nginx is None else [("X-SSL-Client-Cert", escaped_pem(nginx)), SUCCESS]
+    headers += [] if rfc9440 is None else [("Client-Cert", client_cert_field(rfc9440))]
+    return Request(headers=headers, peer=peer)
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
-def test_two_dialects(leaves: BrokenLeaves, carrier: str) -> None:
-    """Two dialects of believed proxies are heard each by itself; what both say must be the same certificate."""
+def test_two_dialects_of_one_peer(leaves: BrokenLeaves, carrier: str) -> None:
+    """Where either proxy may have sent the request both must name the same: one lets the other's headers pass."""
     authenticator = Authenticator(agreeing(NGINX_SOURCE, RFC9440_SOURCE), policy=AnyVerifiedCertificate())
-
-    def sent(nginx: bytes | None, rfc9440: bytes | None, peer: str = PROXY) -> Request:
-        headers = [] if nginx is None else [("X-SSL-Client-Cert", escaped_pem(nginx)), SUCCESS]
-        headers += [] if rfc9440 is None else [("Client-Cert", client_cert_field(rfc9440))]
-        return Request(headers=headers, peer=peer)
-
     alice, other = leaves.good.der, leaves.without_eku.der
     ask = CARRIERS[carrier]
-    for request in (sent(alice, None), sent(None, alice), sent(alice, alice)):
-        assert ask(authenticator, request).fingerprint == leaves.good.fingerprint_sha256
-    for request in (sent(alice, other), sent(other, alice), sent(alice, leaves.expired.der)):
+    assert ask(authenticator, said(alice, alice)).fingerprint == leaves.good.fingerprint_sha256
+    for request in (
+        said(alice, other),
+        said(other, alice),
+        said(alice, leaves.expired.der),
+        said(alice, None),
+        said(None, alice),
+        Request(headers=[*said(None, alice).headers, NONE]),
+    ):
         assert ask(authenticator, request).reason is Reason.CONTRADICTORY_EVIDENCE
-    for request in (sent(None, None), sent(alice, other, STRANGER)):
+    for request in (said(None, None), said(alice, other, STRANGER), said(None, alice, STRANGER)):
         answer = ask(authenticator, request)
         assert (answer.kind, answer.passed) == ("anonymous", frozenset())
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_two_dialects_of_two_peers(leaves: BrokenLeaves, carrier: str) -> None:
+    """Proxies in networks of their own are heard each by itself; what it let through of the other's is not."""
+    first = Forwarded(dialect=NGINX, proxies=TrustedProxies.parse([PROXY]))
+    second = Forwarded(dialect=RFC9440, proxies=TrustedProxies.parse([OTHER_PROXY]), proxy_verifies=True)
+    authenticator = Authenticator(agreeing(first, second), policy=AnyVerifiedCertificate())
+    alice, bob = leaves.good, leaves.ca.issue("bob")
+    ask = CARRIERS[carrier]
+    for nginx, rfc9440, peer, name in (
+        (alice, None, PROXY, "alice"),
+        (None, bob, OTHER_PROXY, "bob"),
+        (alice, bob, PROXY, "alice"),
+        (alice, bob, OTHER_PROXY, "bob"),
+        (None, bob, PROXY, None),
+        (alice, None, OTHER_PROXY, None),
+    ):
+        request = said(nginx and nginx.der, rfc9440 and rfc9440.der, peer)
+        assert ask(authenticator, request).subject_cn == name
+        assert ask(authenticator, request).kind == ("authenticated" if name else "anonymous")
+
+
+def test_two_certificates_of_one_proxy(leaves: BrokenLeaves) -> None:
+    """Proxies are not told apart by certificates if one may be both."""
+    one, both = leaves.ca.issue("one"), leaves.ca.issue("both")
+    first = Forwarded(
+        dialect=NGINX,
+        certificate=ProxyCertificate(Fingerprint(one.fingerprint_sha256, both.fingerprint_sha256)),
+    )
+    second = Forwarded(
+        dialect=RFC9440,
+        certificate=ProxyCertificate(Fingerprint(both.fingerprint_sha256)),
+        proxy_verifies=True,
+    )
+    source = agreeing(first, second)
+    assert source.read(received(CERTIFICATE, SUCCESS, tls=(one.der,))) is not None
+    assert source.read(received(LEAF, tls=(one.der,))) is None
+    assert source.read(received(CERTIFICATE, SUCCESS, LEAF, tls=(both.der,))) is not None
+    for headers in ((CERTIFICATE, SUCCESS), (LEAF,)):
+        assert reason_of(source.read, received(*headers, tls=(both.der,))) is Reason.CONTRADICTORY_EVIDENCE
+
+
+def test_one_with_a_secret_and_one_without() -> None:
+    """Where only one of two proxies has a secret, and nothing else tells them apart, nothing could be decided."""
+    with_secret = Forwarded(dialect=NGINX, proxies=TRUSTED, secret=OUTER)
+    for other in (NGINX_SOURCE, RFC9440_SOURCE):
+        for pair in ((with_secret, other), (other, with_secret)):
+            with pytest.raises(ConfigurationError, match="one proxy has a secret and the other not"):
+                agreeing(*pair)
+    elsewhere = Forwarded(dialect=NGINX, proxies=TrustedProxies.parse(["192.0.2.0/24"]))
+    source = agreeing(with_secret, elsewhere)
+    assert reason_of(source.read, received(CERTIFICATE, SUCCESS)) is Reason.PROXY_UNPROVEN
+    assert source.read(received(CERTIFICATE, SUCCESS, peer="192.0.2.1")) is not None
+
+
+def test_two_decoders_of_one_name() -> None:
+    """Two dialects that are read differently need two names: the cache and the logs know them by it."""
+    other = Forwarded(dialect=replace(NGINX.with_headers(leaf="X-Other"), decode=base64_der), proxies=TRUSTED)
+    with pytest.raises(ConfigurationError, match="two dialects have the name nginx and are read differently"):
+        agreeing(NGINX_SOURCE, other)
 
 
 def test_two_proxies_with_one_dialect() -> None:
@@ -140,9 +229,6 @@ def test_two_proxies_with_one_dialect() -> None:
     source = agreeing(first, second)
     for peer, speaks in (("10.0.0.1", True), ("10.0.0.2", True), ("10.0.0.3", False)):
         assert (source.read(received(CERTIFICATE, SUCCESS, peer=peer)) is not None) is speaks
-
-
-OUTER, INNER = ProxySecret("2WoPUvB4Jq2lfJfNyZ0T"), ProxySecret("oL1+c/x9T0m2bYcQ7w8==")
 
 
 def secret(value: str) -> tuple[str, str]:
@@ -243,9 +329,12 @@ def test_no_source() -> None:
 
 def test_evidence_of_two_dialects_is_not_mixed_up(leaves: BrokenLeaves) -> None:
     """What was decoded in one dialect is not found in the cache for another one."""
-    caddy = Forwarded(dialect=CADDY.with_headers(leaf="X-Caddy"), proxies=TRUSTED, proxy_verifies=True)
+    caddy = Forwarded(
+        dialect=CADDY.with_headers(leaf="X-Caddy"), proxies=TrustedProxies.parse(["192.0.2.1"]), proxy_verifies=True
+    )
     authenticator = Authenticator(agreeing(NGINX_SOURCE, caddy), policy=AnyVerifiedCertificate())
     value = escaped_pem(leaves.good.der)
     genuine = Request(headers=[("X-SSL-Client-Cert", value), SUCCESS])
     assert CARRIERS["asgi"](authenticator, genuine).kind == "authenticated"
-    assert CARRIERS["asgi"](authenticator, Request(headers=[("X-Caddy", value)])).reason is Reason.MALFORMED_HEADER
+    mistaken = Request(headers=[("X-Caddy", value)], peer="192.0.2.1")
+    assert CARRIERS["asgi"](authenticator, mistaken).reason is Reason.MALFORMED_HEADER

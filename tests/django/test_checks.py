@@ -161,7 +161,7 @@ RUNNING: dict[str, tuple[list[str], dict[str, Any], list[str]]] = {
     ),
     "runserver, one of several": (
         ["manage.py", "runserver"],
-        {"SOURCE": "tls", "SOURCES": [BY_SECRET, NGINX_SETTINGS]},
+        {"SOURCE": "tls", "SOURCES": [{"SOURCE": "tls"}, NGINX_SETTINGS]},
         ["runserver"],
     ),
     "runserver, tls": (["manage.py", "runserver"], {"SOURCE": "tls"}, []),

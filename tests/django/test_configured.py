@@ -164,7 +164,7 @@ def test_secrets(secrets: Any) -> None:
 def test_several(settings: Any) -> None:
     """Each of SOURCES is what it would be alone."""
     parts: list[dict[str, Any]] = [
-        {"SOURCE": "nginx", "TRUSTED_PROXIES": ["10.0.0.1"], "HEADERS": {"leaf": "X-Other"}},
+        {"SOURCE": "nginx", "PROXY_SECRET": SECRET[::-1], "HEADERS": {"leaf": "X-Other"}},
         {"SOURCE": CADDY, "PROXY_SECRET": SECRET, "PROXY_VERIFIES": True},
         {"SOURCE": "mod_wsgi"},
         {"SOURCE": "tls"},
@@ -179,7 +179,7 @@ def test_several(settings: Any) -> None:
     assert isinstance(nginx, Forwarded)
     assert isinstance(caddy, Forwarded)
     assert (nginx.dialect, caddy.dialect) == (NGINX.with_headers(leaf="x-other"), CADDY)
-    assert (nginx.secret, caddy.proxies, caddy.proxy_verifies) == (None, None, True)
+    assert (nginx.proxies, caddy.proxies, caddy.proxy_verifies) == (None, None, True)
     assert variables == ServerEnviron(MOD_WSGI)
     assert tls == TLSSocket()
     assert {"x-other", DEFAULT_HEADER} <= authenticator.known_headers.names

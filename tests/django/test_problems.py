@@ -141,7 +141,7 @@ INVALID: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "stated names of certificates": (nginx(MAPPING="stated_name"), [("E013", "forwards certificates instead")]),
     "stated names of the socket": ({**TLS, "MAPPING": "stated_name"}, [("E013", "forwards certificates instead")]),
     "stated names of one of two": (
-        several(LINKERD, NGINX_ROW, MAPPING="stated_name"),
+        several(LINKERD, TLS, MAPPING="stated_name"),
         [("E013", 'Map by "fingerprint" or "common_name"')],
     ),
     "common names of a fingerprint": (
@@ -149,8 +149,8 @@ INVALID: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
         [("E013", "'alibaba-alb' forwards no certificate.*MAPPING to 'fingerprint'")],
     ),
     "common names of two": (
-        several(ALIBABA, LINKERD, NGINX_ROW, MAPPING="common_name", POLICY=PINNED),
-        [("E013", "'alibaba-alb' forwards no.*to 'fingerprint'"), ("E013", "'linkerd' forwards no.*to 'stated_name'")],
+        several(ALIBABA, {"SOURCE": "pyvoy"}, TLS, MAPPING="common_name", POLICY=PINNED),
+        [("E013", "'alibaba-alb' forwards no.*to 'fingerprint'"), ("E013", "'pyvoy' forwards no.*to 'stated_name'")],
     ),
     "every common name of a fingerprint": ({**ALIBABA, "MAPPING": "common_name"}, [("E010", "POLICY"), ("E013", "")]),
     "common names of pyvoy": (

@@ -245,10 +245,10 @@ def test_several_sources(
     nginx, field = by_nginx(alice.der), by_rfc9440(alice.der)
     assert browser.get(view, NOTHING) == ANONYMOUS
     assert browser.get(view, Sent(tls=bob.der, peer=STRANGER)) == Answer(200, "bob")
-    assert browser.get(view, nginx) == ALICE
-    assert browser.get(view, field) == ALICE
+    assert browser.get(view, nginx) == CONTRADICTORY
+    assert browser.get(view, field) == CONTRADICTORY  # of the same proxies, and only one of the two
     assert browser.get(view, adding(nginx, *field.headers)) == ALICE
-    assert browser.get(view, replace(nginx, tls=alice.der)) == ALICE
+    assert browser.get(view, replace(adding(nginx, *field.headers), tls=alice.der)) == ALICE
     assert browser.get(view, replace(nginx, tls=bob.der)) == CONTRADICTORY
     assert browser.get(view, adding(nginx, *by_rfc9440(bob.der).headers)) == CONTRADICTORY
     assert browser.get(view, replace(nginx, tls=bob.der, peer=STRANGER)) == Answer(200, "bob")
