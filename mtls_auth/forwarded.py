@@ -99,6 +99,10 @@ class Forwarded:
         mine, theirs = self.certificate, other.certificate
         if mine is not None and theirs is not None and mine.policy != theirs.policy:
             return True
+        return self.has_other_secret_than(other)
+
+    def has_other_secret_than(self, other: "Forwarded") -> bool:
+        """Whether no secret is right for both."""
         return self.secret is not None and other.secret is not None and self.secret.differs_from(other.secret)
 
     def read(self, connection: Connection) -> Evidence | None:

@@ -118,7 +118,7 @@ class AgreeingSources:
         for number, evidence in found.items():
             speaker = self.sources[number]
             if isinstance(speaker, Forwarded):
-                contradicts = not silent.is_apart_from(speaker) and silent.believes(connection)
+                contradicts = silent.believes(connection) and not silent.has_other_secret_than(speaker)
             else:  # on the socket may be the proxy's own certificate
                 contradicts = silent.spoke(connection)
             if contradicts:

@@ -206,6 +206,13 @@ def test_byte_sequence_list_refuses(text: str) -> None:
     assert reason_of(byte_sequence_list, text) is MALFORMED
 
 
+def test_byte_sequence_list_of_many() -> None:
+    """Sixteen members are read, seventeen are not."""
+    assert byte_sequence_list(", ".join([FIELD] * 16)) == (DER,) * 16
+    assert reason_of(byte_sequence_list, ", ".join([FIELD] * 17)) is Reason.OVERSIZED_HEADER
+    assert reason_of(byte_sequence_list, "," * 5000) is Reason.OVERSIZED_HEADER
+
+
 BODY = PEM.split("-----\n")[1].split("\n-----")[0]
 LINES = BODY.split("\n")
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"

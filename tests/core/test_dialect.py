@@ -1,5 +1,8 @@
 """The shape of a dialect: what its row lists, renames, refuses and decodes; a verdict's truth table."""
 
+import base64
+from typing import Any
+
 import pytest
 
 from mtls_auth import NGINX, RFC9440, CertificateRejected, ConfigurationError, Dialect, Reason, Statement, Verdict
@@ -169,6 +172,20 @@ def test_decode_raw_to_a_statement() -> None:
     """What states something of a certificate is handed on as it is."""
     named = Dialect(name="named", leaf="x-name", decode=client_name, states=frozenset({"name"}))
     assert named.decode_raw(("bob.prod",)) == Statement(name="bob.prod")
+
+
+@pytest.mark.parametrize("decoded", [b"", (), "raises"], ids=["no bytes", "no certificates", "ValueError"])
+def test_a_decoder_of_somebody_s_own(decoded: object) -> None:
+    """A decoder that finds nothing, or raises what decoders of the standard library raise, is a malformed header."""
+
+    def decode(text: str) -> Any:
+        return base64.b64decode(text, validate=True) if decoded == "raises" else decoded
+
+    row = Dialect(name="mine", leaf="x-mine", decode=decode)
+    with pytest.raises(CertificateRejected, match="x-mine") as refused:
+        row.decode_raw(("secret",))
+    assert refused.value.reason is Reason.MALFORMED_HEADER
+    assert "secret" not in str(refused.value)
 
 
 def test_a_chain_that_nobody_decodes() -> None:

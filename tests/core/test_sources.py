@@ -1,7 +1,6 @@
 """Sources: the server's own socket, and several named places at once; each believed only from whom it may come."""
 
 import ssl
-from base64 import b64encode
 from dataclasses import replace
 
 import pytest
@@ -16,6 +15,7 @@ from mtls_auth import (
     CommonName,
     ConfigurationError,
     Dialect,
+    Fingerprint,
     Forwarded,
     ProxyCertificate,
     ProxySecret,
@@ -25,7 +25,8 @@ from mtls_auth import (
     TLSSocket,
     TrustedProxies,
 )
-from mtls_auth.dialects import CADDY, ENVOY, LINKERD, TRAEFIK
+from mtls_auth.codecs import base64_der
+from mtls_auth.dialects import CADDY, ENVOY, LINKERD
 from mtls_auth.server_environ import MOD_WSGI
 from mtls_auth.testing import client_cert_field, escaped_pem
 from mtls_auth.xfcc import XFCC
@@ -116,13 +117,12 @@ def test_agreeing_sources(
     ("headers", "reason"),
     [
         ((CERTIFICATE, SUCCESS), Reason.CONTRADICTORY_EVIDENCE),
-        ((NONE,), Reason.CONTRADICTORY_EVIDENCE),
         ((CERTIFICATE, ("X-SSL-Client-Verify", "FAILED")), Reason.PROXY_REJECTED),
         ((("X-SSL-Client-Cert", "nonsense"), SUCCESS), Reason.MALFORMED_HEADER),
         ((("X_SSL_Client_Cert", ""),), Reason.AMBIGUOUS_HEADER),
         ((NONE,), Reason.CONTRADICTORY_EVIDENCE),
     ],
-    ids=["other certificate", "none", "refused by the proxy", "unreadable", "spelling", "the proxy's own certificate"],
+    ids=["other certificate", "refused by the proxy", "unreadable", "spelling", "the proxy's own certificate"],
 )
 def test_contradicting_sources(headers: tuple[tuple[str, str], ...], reason: Reason) -> None:
     """One source that says something else, or nonsense, spoils what the other one says."""
@@ -177,7 +177,7 @@ def test_two_dialects_of_two_peers(leaves: BrokenLeaves, carrier: str) -> None:
         (None, bob, PROXY, None),
         (alice, None, OTHER_PROXY, None),
     ):
-        request = said(nginx and nginx.der, rfc9440 and rfc9440.der, peer)
+        request = said(None if nginx is None else nginx.der, None if rfc9440 is None else rfc9440.der, peer)
         assert ask(authenticator, request).subject_cn == name
         assert ask(authenticator, request).kind == ("authenticated" if name else "anonymous")
 
@@ -215,11 +215,76 @@ def test_one_with_a_secret_and_one_without() -> None:
     assert source.read(received(CERTIFICATE, SUCCESS, peer="192.0.2.1")) is not None
 
 
-def test_two_decoders_of_one_name() -> None:
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (NGINX, replace(NGINX.with_headers(leaf="X-Other"), decode=base64_der)),
+        (ENVOY, replace(ENVOY, decode=XFCC(hops=2))),
+        (RFC9440, Dialect(name="rfc9440", leaf="x-other", decode=base64_der)),
+    ],
+    ids=["codec", "hops", "somebody's own"],
+)
+def test_two_decoders_of_one_name(one: Dialect, other: Dialect) -> None:
     """Two dialects that are read differently need two names: the cache and the logs know them by it."""
-    other = Forwarded(dialect=replace(NGINX.with_headers(leaf="X-Other"), decode=base64_der), proxies=TRUSTED)
-    with pytest.raises(ConfigurationError, match="two dialects have the name nginx and are read differently"):
-        agreeing(NGINX_SOURCE, other)
+    sources = [Forwarded(dialect=dialect, proxies=TRUSTED, proxy_verifies=True) for dialect in (one, other)]
+    with pytest.raises(ConfigurationError, match=f"two dialects have the name {one.name} and are read differently"):
+        agreeing(*sources)
+    sources[1] = replace(sources[1], dialect=replace(other, name="other"))
+    assert agreeing(*sources).dialects[1].name == "other"
+
+
+def test_every_confusion_at_once() -> None:
+    """An operator reads about all of them the first time."""
+    pinned = Forwarded(dialect=RFC9440, certificate=ProxyCertificate(CommonName("proxy")), secret=OUTER)
+    other = Forwarded(dialect=replace(NGINX, decode=base64_der), proxies=TRUSTED)
+    with pytest.raises(ConfigurationError) as refused:
+        agreeing(TLSSocket(), NGINX_SOURCE, other, pinned)
+    assert len(refused.value.problems) == 4  # two decoders, two without the secret, and the socket
+
+
+@pytest.mark.parametrize(
+    ("changes", "apart"),
+    [
+        ({}, False),
+        ({"proxies": TrustedProxies.parse(["10.9.0.0/16"])}, False),
+        ({"proxies": TrustedProxies.parse(["192.0.2.0/24"])}, True),
+        ({"proxies": TrustedProxies.parse(["2001:db8::/32"])}, True),
+        ({"proxies": TrustedProxies.parse(["unix:/run/app.sock"])}, False),
+        ({"proxies": TrustedProxies.parse(["unix:/run/other.sock"])}, True),
+        ({"proxies": None, "secret": ProxySecret("2WoPUvB4Jq2lfJfNyZ0T")}, False),
+        ({"proxies": None, "certificate": ProxyCertificate(CommonName("proxy"))}, False),
+    ],
+    ids=["same", "inside", "elsewhere", "IPv6", "same socket", "other socket", "by secret", "by certificate"],
+)
+def test_networks_apart(changes: dict[str, object], apart: bool) -> None:
+    """Proxies are apart where no peer can be both."""
+    other = replace(NGINX_SOURCE, **changes)  # type: ignore[arg-type]
+    assert NGINX_SOURCE.is_apart_from(other) is other.is_apart_from(NGINX_SOURCE) is apart
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        (("2WoPUvB4Jq2lfJfNyZ0T",), ("oL1+c/x9T0m2bYcQ7w8==",), True),
+        (("2WoPUvB4Jq2lfJfNyZ0T",), ("2WoPUvB4Jq2lfJfNyZ0T",), False),
+        (("2WoPUvB4Jq2lfJfNyZ0T", "oL1+c/x9T0m2bYcQ7w8=="), ("oL1+c/x9T0m2bYcQ7w8==",), False),
+    ],
+    ids=["others", "the same", "one of two"],
+)
+def test_secrets_apart(one: tuple[str, ...], other: tuple[str, ...], apart: bool) -> None:
+    """Secrets are apart where no value is right for both."""
+    first, second = (Forwarded(dialect=NGINX, secret=ProxySecret(*values)) for values in (one, other))
+    assert first.is_apart_from(second) is second.is_apart_from(first) is apart
+
+
+def test_a_socket_beside_a_secret(leaves: BrokenLeaves) -> None:
+    """What the proxy with the secret says of nobody, the certificate on the socket does not say of somebody."""
+    source = agreeing(TLSSocket(), Forwarded(dialect=NGINX, secret=OUTER))
+    proven = secret("2WoPUvB4Jq2lfJfNyZ0T")
+    assert reason_of(source.read, received(NONE, proven, tls=(DER,))) is Reason.CONTRADICTORY_EVIDENCE
+    assert reason_of(source.read, received(proven, tls=(DER,))) is Reason.CONTRADICTORY_EVIDENCE
+    assert reason_of(source.read, received(secret("wrong"), tls=(DER,))) is None
+    assert source.read(received(tls=(DER,))) is not None
 
 
 def test_two_proxies_with_one_dialect() -> None:

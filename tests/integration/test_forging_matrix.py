@@ -282,3 +282,12 @@ def test_with_the_secret(deployments: Deployments, people: People, deployment: D
         reply = exchange(connection, *parts)
     assert reply.json["fingerprint"] == people.alice.fingerprint_sha256
     assert not [name for name in reply.json["headers"] if "secret" in name.lower()]
+
+
+@pytest.mark.parametrize("forwards", ["Max-Forwards: 0\r\n", "Max-Forwards: 1\r\n", ""], ids=["none", "one", "any"])
+@pytest.mark.parametrize("deployment", FORWARDING, ids=str)
+def test_the_secret_is_not_shown(lab: Lab, deployments: Deployments, deployment: Deployment, forwards: str) -> None:
+    """No terminator answers TRACE with the request that it has made of the client's, the secret in it."""
+    request = f"TRACE {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{forwards}\r\n"
+    received = converse(deployments.reach(deployment).port, lab.pki.root, None, request.encode())
+    assert SECRET.encode() not in received
