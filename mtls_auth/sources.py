@@ -62,6 +62,8 @@ class AgreeingSources:
     sources: Sequence[Source]
 
     def __post_init__(self) -> None:
+        groups = (source.sources if isinstance(source, AgreeingSources) else (source,) for source in self.sources)
+        object.__setattr__(self, "sources", tuple(source for group in groups for source in group))
         if not self.sources:
             raise ConfigurationError("no source is named: name TLSSocket() or Forwarded(...)")
         forwarded = [source for source in self.sources if isinstance(source, Forwarded)]

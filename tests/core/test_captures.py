@@ -392,7 +392,9 @@ def test_servers_that_fold_underscores(capture: Capture, reader: Reader) -> None
         assert answer.fingerprint != sha256(leaf(VICTIM)).hexdigest()
 
 
-EVERY_DIALECT = [Reader(name=dialect.name, dialect=dialect, by_path=dialect.unverified) for dialect in BUILTIN.values()]
+EVERY_DIALECT = [
+    Reader(name=f"built-in {name}", dialect=dialect, by_path=dialect.unverified) for name, dialect in BUILTIN.items()
+]
 
 
 @pytest.mark.parametrize(
@@ -412,6 +414,8 @@ def test_other_proxies(capture: Capture) -> None:
 
 def test_index() -> None:
     """Every capture is in the index, and the other way round; every exception above is about one of them."""
+    every = [*EVERY_DIALECT, *(reader for found in READERS.values() for reader in found)]
+    assert all(one.dialect == other.dialect for one in every for other in every if one == other)
     files = {capture.file for capture in INDEX}
     assert len(files) == len(INDEX) == 453
     assert {path.name for path in CAPTURES.glob("*.http")} == files

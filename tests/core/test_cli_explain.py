@@ -338,3 +338,31 @@ def test_several_secrets(alice: IssuedCertificate, tmp_path: Path, explain: Expl
         assert explain(*sources, "--peer", "10.0.0.1", nobody)["decision"] == "anonymous"
     forged = request(tmp_path / "forged.http", *certificate)
     assert explain(*sources, "--peer", "10.0.0.1", forged)["reason"] == "proxy_unproven"
+
+
+ALONE = (str(CAPTURES / "nginx__modern.http"), "--peer", "10.0.0.1")
+INCOMPLETE = [
+    pytest.param((), "no source is named: give --dialect tls, or one of nginx", id="no source"),
+    pytest.param(("--dialect", "nginx"), "nobody is trusted: name the proxy's network", id="nobody"),
+    pytest.param(
+        ("--dialect", "tls", "--chain", "a.pem"), "name trust anchors with --anchors FILE too", id="chain alone"
+    ),
+    pytest.param(
+        ("--dialect", "tls", "--peer-certificate", "/none.pem"), "name a readable PEM file", id="peer, missing"
+    ),
+    pytest.param(("--dialect", "tls", "--peer-certificate", __file__), "name a readable PEM file", id="peer, no PEM"),
+    pytest.param(
+        ("--dialect", "nginx", "--secret", SECRET, "--dialect", "caddy", "--trust", "10.0.0.1", "--proxy-verifies"),
+        "one proxy has a secret and the other not",
+        id="confusion",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), INCOMPLETE)
+def test_incomplete_sources(arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is missing of a source is said, with what to give."""
+    status = main(["explain", *arguments, *ALONE])
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (2, "")
+    assert sentence in captured.err

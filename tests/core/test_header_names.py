@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtls_auth.header_names import HeaderNames, environ_key
+from mtls_auth.header_names import MAX_REMEMBERED, MAX_REMEMBERED_LENGTH, HeaderNames, environ_key
 from mtls_auth.known_headers import OTHER_HEADERS, known_headers
 
 NAMES = HeaderNames({"client-cert", "client-cert-chain"})
@@ -112,3 +112,13 @@ def test_ordinary_headers_are_not_known() -> None:
     """No header that an application needs for something else is removed."""
     ordinary = "accept authorization connection cookie forwarded host x-forwarded-for x-forwarded-proto x-request-id"
     assert not known_headers().names.intersection(ordinary.split())
+
+
+def test_made_up_names_do_not_stay() -> None:
+    """However many names clients invent, the names of the next request are remembered again."""
+    names = HeaderNames(["client-cert"])
+    names.split([(b"x-%d" % number, b"") for number in range(MAX_REMEMBERED + 1)])
+    names.split([(b"accept", b""), (b"y" * MAX_REMEMBERED_LENGTH, b""), (b"client_cert", b"")])
+    assert len(names._remembered) <= MAX_REMEMBERED
+    assert {b"accept", b"client_cert"} <= set(names._remembered)
+    assert b"y" * MAX_REMEMBERED_LENGTH not in names._remembered

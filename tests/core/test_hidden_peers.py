@@ -114,6 +114,7 @@ SECRET = ProxySecret("h8dqZ5x1Lk3vB7nM")
 CERTIFICATE = ProxyCertificate(Fingerprint("0" * 64))
 BY_ADDRESS = Forwarded(dialect=NGINX, proxies=ADDRESS)
 BY_SECRET = Forwarded(dialect=RFC9440, secret=SECRET, proxy_verifies=True)
+BY_ELSEWHERE = Forwarded(dialect=RFC9440, proxies=TrustedProxies.parse(["192.0.2.1"]), proxy_verifies=True)
 
 NEEDS: dict[str, tuple[Source, bool]] = {
     "address": (BY_ADDRESS, True),
@@ -123,8 +124,8 @@ NEEDS: dict[str, tuple[Source, bool]] = {
     "certificate": (Forwarded(dialect=NGINX, certificate=CERTIFICATE), False),
     "tls": (TLSSocket(), False),
     "variables": (ServerEnviron(MOD_WSGI), False),
-    "several": (AgreeingSources((BY_SECRET, BY_ADDRESS)), True),
-    "several in several": (AgreeingSources((AgreeingSources((BY_SECRET, BY_ADDRESS)), TLSSocket())), True),
+    "several": (AgreeingSources((BY_ELSEWHERE, BY_ADDRESS)), True),
+    "several in several": (AgreeingSources((AgreeingSources((BY_ELSEWHERE, BY_ADDRESS)), TLSSocket())), True),
     "several without": (AgreeingSources((BY_SECRET, TLSSocket())), False),
 }
 

@@ -60,6 +60,9 @@ def test_trust(entries: list[str], peer: str | None, trusted: bool) -> None:
     [
         ("0.0.0.0/0", "whole Internet"),
         ("::/0", "whole Internet"),
+        ("128.0.0.0/1", "large part of the Internet"),
+        ("8.0.0.0/7", "large part of the Internet"),
+        ("2000::/3", "large part of the Internet"),
         ("10.0.0.1/8", "host bits set"),
         ("2001:db8::1/32", "host bits set"),
         ("proxy.example.com", "does not appear to be"),

@@ -403,3 +403,13 @@ def test_evidence_of_two_dialects_is_not_mixed_up(leaves: BrokenLeaves) -> None:
     assert CARRIERS["asgi"](authenticator, genuine).kind == "authenticated"
     mistaken = Request(headers=[("X-Caddy", value)], peer="192.0.2.1")
     assert CARRIERS["asgi"](authenticator, mistaken).reason is Reason.MALFORMED_HEADER
+
+
+def test_certificates_apart() -> None:
+    """Proxies that are pinned differently may differ in whether they have a secret; those pinned alike may not."""
+    one = Forwarded(dialect=NGINX, certificate=ProxyCertificate(CommonName("one")))
+    secret = ProxySecret("2WoPUvB4Jq2lfJfNyZ0T")
+    other = Forwarded(dialect=NGINX, certificate=ProxyCertificate(CommonName("other")), secret=secret)
+    assert agreeing(one, other).headers == one.headers | other.headers
+    with pytest.raises(ConfigurationError, match="has a secret and the other not"):
+        agreeing(one, replace(one, secret=secret))
