@@ -9,6 +9,7 @@ from ext.wire import WITHOUT, shown, with_certificate
 from mtls_auth import Dialect, ServerVariables
 from mtls_auth.dialects import BUILTIN
 from mtls_auth.recipes import RECIPES, Places, Recipe
+from mtls_auth.recipes.recipe import NO_FOLDER
 from mtls_auth.server_environ import BUILTIN_VARIABLES
 
 _CONFIDENCE = {
@@ -114,7 +115,7 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
         yield "It was written from documentation and source, and never run here.\n"
     for name, text in recipe.configuration(places).items():
         # Where the terminator has no folder of its own, the file is for another place.
-        shown_name = name if recipe.folder == "/etc" else PurePosixPath(recipe.folder, name)
+        shown_name = name if recipe.folder == NO_FOLDER else PurePosixPath(recipe.folder, name)
         yield f"`{shown_name}`:\n\n{_block(_language(name, recipe), text)}"
     yield from (f"- {note}" for note in recipe.notes)
     yield ""

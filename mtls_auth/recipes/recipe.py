@@ -9,6 +9,8 @@ from mtls_auth.recipes.application import FORMATS, Format, Trusted, settings_tex
 from mtls_auth.recipes.places import Places
 from mtls_auth.recipes.template import fill
 
+NO_FOLDER = "/etc"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -24,7 +26,7 @@ class Recipe:
     """File name, as the operator saves it, to the name of its template."""
     dialect: str | None = None
     server_source: str | None = None
-    folder: str = "/etc"
+    folder: str = NO_FOLDER
     """Where the files lie, unless `Places.folder` says otherwise."""
     formats: tuple[Format, ...] = FORMATS
     """The kinds of application that can stand behind it."""

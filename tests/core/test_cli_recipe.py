@@ -4,6 +4,7 @@ import pytest
 
 from mtls_auth.cli import main
 from mtls_auth.recipes import RECIPES, Format, Places
+from mtls_auth.recipes.recipe import NO_FOLDER
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -38,7 +39,8 @@ def test_recipe(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = RECIPES[name]
     out = printed(capsys, name)
     for file, text in recipe.configuration(Places()).items():
-        assert f"==> {recipe.folder}/{file} <==\n{text}\n" in out
+        path = file if recipe.folder == NO_FOLDER else f"{recipe.folder}/{file}"
+        assert f"==> {path} <==\n{text}\n" in out
     settings = recipe.settings(recipe.formats[0], Places())
     assert f"==> the application <==\n{settings}" in out
     words = " ".join(out.split())
@@ -70,8 +72,23 @@ def test_hidden_peer(capsys: pytest.CaptureFixture[str]) -> None:
         (["uwsgi", "--format", "asgi"], "uwsgi serves wsgi and django, not asgi"),
         (["linkerd", "--peer-hidden"], "linkerd sends no secret: use a server that tells who connected"),
         (["nginx", "--format", "flask"], "invalid choice: 'flask'"),
+        (["nginx", "--set", "server"], "--set 'server': write NAME=VALUE once, with one of listen, server_name"),
+        (["nginx", "--set", "port=1"], "--set 'port=1': write NAME=VALUE once"),
+        (["nginx", "--set", "listen=1", "--set", "listen=2"], "--set 'listen=2': write NAME=VALUE once"),
+        (["nginx", "--set", "server_name=a b"], "server_name 'a b': write a host name"),
     ],
 )
 def test_no_such_recipe(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown name, format or combination is status 2, and close names are suggested."""
     assert message in refused(capsys, *arguments)
+
+
+def test_own_values(capsys: pytest.CaptureFixture[str]) -> None:
+    """--set puts the operator's values into both sides: then nothing is left to edit."""
+    values = {"server_name": "www.example.org", "proxy_address": "192.0.2.7", "secret": "q3n4v8XkZp2mT7wLr9sYbE5u"}
+    out = printed(capsys, "nginx", *(part for name in values for part in ("--set", f"{name}={values[name]}")))
+    places = Places(**values)
+    for text in (*RECIPES["nginx"].configuration(places).values(), RECIPES["nginx"].settings("wsgi", places)):
+        assert text in out
+    assert out.count(values["secret"]) == 2
+    assert printed(capsys, "nginx", "--set", "folder=/opt/nginx").startswith("==> /opt/nginx/app.conf <==")

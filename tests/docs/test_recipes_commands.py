@@ -43,7 +43,7 @@ def test_explain_several(tmp_path: Path, alice: IssuedCertificate) -> None:
     assert "proxy_unproven" in run_shell(text_of("explain-several"), tmp_path)
 
 
-@recipe("recipe-list", "recipe-print")
+@recipe("recipe-list", "recipe-print", "recipe-set")
 def test_recipes(tmp_path: Path) -> None:
     """The list has every recipe, and a recipe is printed as the pages show it."""
     listed = run_shell(text_of("recipe-list"), tmp_path)
@@ -52,3 +52,7 @@ def test_recipes(tmp_path: Path) -> None:
     haproxy = RECIPES["haproxy"]
     for text in (*haproxy.configuration(Places()).values(), haproxy.settings("django", Places())):
         assert text in printed
+    own = run_shell(text_of("recipe-set"), tmp_path)
+    assert "server_name www.example.org;" in own
+    assert 'TrustedProxies.parse(["10.0.0.7"])' in own
+    assert "openssl rand" not in own
