@@ -12,6 +12,7 @@ from typing import Any, Self
 from mtls_auth import codecs
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
 from mtls_auth.evidence import Decoded, Raw, Statement
+from mtls_auth.header_names import RESERVED
 
 _HEADER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _EMPTY = frozenset({""})
@@ -113,6 +114,8 @@ class Dialect:
                 raise ConfigurationError(
                     f"dialect {self.name}, header name {name!r}: use letters, digits and hyphens only, in lower case"
                 )
+            if name in RESERVED:
+                raise ConfigurationError(f"dialect {self.name}, header name {name!r}: this header has another purpose")
         if len(set(self.headers)) < len(self.headers):
             raise ConfigurationError(f"dialect {self.name} would read one header as two facts: name different ones")
 

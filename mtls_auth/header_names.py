@@ -9,6 +9,14 @@ Header: TypeAlias = tuple[bytes, bytes]
 MAX_REMEMBERED = 1024
 MAX_REMEMBERED_LENGTH = 64
 
+# What carries certificate facts is removed from requests; these are needed for something else.
+RESERVED = frozenset(
+    """
+    accept authorization connection content-length content-type cookie expect forwarded host origin referer te trailer
+    transfer-encoding upgrade user-agent via x-forwarded-for x-forwarded-host x-forwarded-proto
+    """.split()
+)
+
 _SEPARATOR = re.compile(rb"[^a-z0-9]")
 
 

@@ -10,6 +10,7 @@ from hmac import compare_digest
 
 from mtls_auth.connection import Connection
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
+from mtls_auth.header_names import RESERVED
 
 DEFAULT_HEADER = "x-proxy-secret"
 MIN_CHARACTERS = 16
@@ -32,8 +33,10 @@ class ProxySecret:
         problems = [problem for value in values for problem in _problems(value)]
         if not 1 <= len(values) <= 2:
             problems.append("give one proxy secret, or two while it is being changed")
-        if not _HEADER_NAME.fullmatch(self.header):
-            problems.append(f"proxy secret, header name {header!r}: use letters, digits and hyphens only")
+        if not _HEADER_NAME.fullmatch(self.header) or self.header in RESERVED:
+            problems.append(
+                f"proxy secret, header name {header!r}: use one of your own, of letters, digits and hyphens"
+            )
         if problems:
             raise ConfigurationError(*problems)
         self._values = tuple(value.encode() for value in values)

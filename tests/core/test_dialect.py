@@ -9,6 +9,7 @@ from mtls_auth import NGINX, RFC9440, CertificateRejected, ConfigurationError, D
 from mtls_auth.codecs import base64_der, byte_sequence, client_name
 from mtls_auth.dialect import Confidence
 from mtls_auth.dialects import APACHE, BUILTIN, CADDY, GOOGLE_CLOUD, HAPROXY, clouds, proxies
+from mtls_auth.proxy_secret import ProxySecret
 from tests.core.conftest import reason_of
 
 BARE = Dialect(name="bare", leaf="x-cert", decode=byte_sequence)
@@ -261,3 +262,12 @@ def test_has_verdict() -> None:
 
 
 CODE_OF_ITS_OWN = Verdict(header="w", field="code", success=CODE.success, absent=CODE.absent)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "cookie", "Host", "X-Forwarded-For"])
+def test_headers_of_another_purpose(name: str) -> None:
+    """A header that requests need for something else would be taken from them: an error at the start."""
+    with pytest.raises(ConfigurationError, match="another purpose"):
+        NGINX.with_headers(verdict=name)
+    with pytest.raises(ConfigurationError, match="use your own"):
+        ProxySecret("2WoPUvB4Jq2lfJfNyZ0T", header=name)
