@@ -34,9 +34,7 @@ class ProxySecret:
         if not 1 <= len(values) <= 2:
             problems.append("give one proxy secret, or two while it is being changed")
         if not _HEADER_NAME.fullmatch(self.header) or self.header in RESERVED:
-            problems.append(
-                f"proxy secret, header name {header!r}: use one of your own, of letters, digits and hyphens"
-            )
+            problems.append(f"proxy secret, header name {header!r}: use your own, of letters, digits and hyphens")
         if problems:
             raise ConfigurationError(*problems)
         self._values = tuple(value.encode() for value in values)
