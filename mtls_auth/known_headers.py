@@ -29,6 +29,8 @@ _SINGLE = """
     x-forwarded-clientcert x-forwarded-clientcert-subjectdn x-forwarded-clientcert-issuerdn
     x-forwarded-clientcert-fingerprint x-forwarded-clientcert-clientverify x-forwarded-clientcert-serialnumber
     x-forwarded-clientcert-start x-forwarded-clientcert-end x-forwarded-clientcert-ciphers
+    xforwardedfor-clientcertsubjectdn xforwardedfor-clientcertissuerdn xforwardedfor-clientcertfingerprint
+    xforwardedfor-clientcertclientverify
     x-amzn-mtls-clientcert x-amzn-mtls-clientcert-leaf x-amzn-mtls-clientcert-subject
     x-amzn-mtls-clientcert-issuer x-amzn-mtls-clientcert-serial-number x-amzn-mtls-clientcert-validity
     cloudfront-viewer-cert-pem cloudfront-viewer-cert-sha256 cloudfront-viewer-cert-serial-number

@@ -25,6 +25,7 @@ from mtls_auth import (
     TrustedProxies,
     forwarded,
 )
+from mtls_auth.codecs import base64_der
 from mtls_auth.dialects import APACHE, CADDY, CLOUDFRONT, ENVOY, HAPROXY, ISTIO, KONG, TRAEFIK
 from mtls_auth.forwarded import MAX_CHAIN_CHARACTERS, MAX_LEAF_CHARACTERS
 from mtls_auth.testing import client_cert_field, escaped_pem
@@ -119,6 +120,15 @@ def test_raw(dialect: Dialect, headers: tuple[tuple[str, str], ...], raw: tuple[
     evidence = Forwarded(dialect=dialect, proxies=TRUSTED, proxy_verifies=True).read(received(*headers))
     assert evidence is not None
     assert evidence.raw == raw
+
+
+def test_raw_of_all_at_once() -> None:
+    """The fingerprint stands before the chain."""
+    row = Dialect(name="mine", leaf="a", decode=base64_der, fingerprint="b", chain="c", decode_chain=base64_der)
+    connection = received(("C", "chain"), ("B", "fingerprint"), ("A", "leaf"), names=row.headers)
+    evidence = Forwarded(dialect=row, proxies=TRUSTED, proxy_verifies=True).read(connection)
+    assert evidence is not None
+    assert evidence.raw == ("leaf", "fingerprint", "chain")
 
 
 @pytest.mark.parametrize(
