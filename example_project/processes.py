@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from types import FrameType
 from example_project.site import CannotStart
 
 _PATIENCE = 30.0
+
+_asked_to_stop = threading.Event()
 
 
 class Processes:
@@ -24,10 +27,12 @@ class Processes:
 
     def start(self, command: list[str], ready: int | Path) -> None:
         """Start *command* and wait until it accepts connections on a loopback port or a Unix socket."""
+        _stop_if_asked()
         process = subprocess.Popen(command, env=self._environment, start_new_session=True)
         self._running.append(process)
         deadline = time.monotonic() + _PATIENCE
         while not _accepts(ready):
+            _stop_if_asked()
             if process.poll() is not None:
                 raise CannotStart(f"{Path(command[0]).name} stopped with status {process.returncode}: see above.")
             if time.monotonic() > deadline:
@@ -37,6 +42,7 @@ class Processes:
     def wait(self) -> None:
         """Return when one of the processes has ended."""
         while all(process.poll() is None for process in self._running):
+            _stop_if_asked()
             time.sleep(0.2)
 
     def stop(self) -> None:
@@ -79,6 +85,13 @@ def interrupt_on_terminate() -> None:
     """Make SIGTERM the KeyboardInterrupt of Ctrl-C: whoever stops this process stops its children too."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        _asked_to_stop.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def _stop_if_asked() -> None:
+    # An exception that arises while a destructor runs is dropped: the signal came, and nothing followed.
+    if _asked_to_stop.is_set():
+        raise KeyboardInterrupt

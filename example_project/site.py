@@ -37,7 +37,9 @@ class Site:
             raise CannotStart(
                 f"Cannot write to {self.directory} ({error.strerror}): choose another folder with --directory."
             ) from error
-        except (ValueError, _database_error()) as error:
+        except Exception as error:
+            if not isinstance(error, (ValueError, _database_error())):
+                raise
             raise CannotStart(
                 f"The state in {self.directory} cannot be used ({error}): delete the folder to start again, or choose "
                 "another one with --directory."

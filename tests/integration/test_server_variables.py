@@ -1,5 +1,6 @@
 """What servers and adapters put beside the headers, by the real ones: cheroot, werkzeug, pyvoy, Lambda adapters."""
 
+import asyncio
 import importlib
 import json
 import os
@@ -96,7 +97,13 @@ def event(version: str, pem: str | None) -> dict[str, Any]:
 
 
 def by_mangum(application: Any, given: Mapping[str, Any]) -> Any:
-    return needed("mangum").Mangum(application, lifespan="off")(given, {})
+    loop = asyncio.new_event_loop()  # it takes the thread's, and would leave one of its own open
+    asyncio.set_event_loop(loop)
+    try:
+        return needed("mangum").Mangum(application, lifespan="off")(given, {})
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def by_apig_wsgi(application: Any, given: Mapping[str, Any]) -> Any:
