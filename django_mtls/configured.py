@@ -31,6 +31,8 @@ from mtls_auth.dialects import BUILTIN
 from mtls_auth.proxy_secret import DEFAULT_HEADER
 from mtls_auth.server_environ import BUILTIN_VARIABLES
 
+_TRUST = ("TRUSTED_PROXIES", "PROXY_SECRET", "PROXY_CERTIFICATE")
+
 DeniedView = Callable[[HttpRequest, Denied], HttpResponseBase]
 
 
@@ -58,7 +60,7 @@ def _part(raw: Mapping[str, Any], parts: list[Mapping[str, Any]]) -> Source:
 
 def trust_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return who may speak, as the arguments of `Forwarded`; raise `ConfigurationError` with everything wrong."""
-    proxies, secret, certificate = (raw.get(f"{name}") for name in _TRUST)
+    proxies, secret, certificate = (raw.get(name) for name in _TRUST)
     made: dict[str, Any] = {
         "proxy_verifies": raw.get("PROXY_VERIFIES", False),
         "server_address_is_peer": raw.get("SERVER_ADDRESS_IS_PEER", False),
@@ -83,9 +85,6 @@ def trust_of(raw: Mapping[str, Any]) -> dict[str, Any]:
     if problems:
         raise ConfigurationError(*problems)
     return made
-
-
-_TRUST = ("TRUSTED_PROXIES", "PROXY_SECRET", "PROXY_CERTIFICATE")
 
 
 def format_of(raw: Mapping[str, Any]) -> Dialect | ServerVariables:

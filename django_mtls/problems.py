@@ -7,12 +7,13 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from django_mtls.configured import denied_view_of, format_of, parts_of, source_of, trust_of, verifier_of
+from django_mtls.configured import denied_view_of, format_of, parts_of, source_of, verifier_of
 from django_mtls.settings import Settings
 from mtls_auth import ConfigurationError, Dialect, Policy, ServerVariables
 from mtls_auth.diagnostics import DEFAULT_PATH, Diagnostics
 from mtls_auth.dialects import BUILTIN
 from mtls_auth.server_environ import BUILTIN_VARIABLES
+from mtls_auth.sources import unvouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def _evidence_problems(raw: Mapping[str, Any]) -> Iterator[Problem]:
         return
     verifies = not verifier_of(raw).needs_vouching
     if not verifies and not source.vouches:
-        silent = [dialect for dialect in source.dialects if dialect.unverified or not dialect.has_verdict]
+        silent = unvouched(source)
         never = any(dialect.unverified for dialect in silent)
         yield Problem(
             "E009",
@@ -208,7 +209,6 @@ def _source_problems(where: str, raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("E004", message, "Remove them, or name the proxy's dialect as SOURCE.")
         return
     try:
-        trust_of(raw)
         source_of(raw)
     except ConfigurationError as error:
         hint = (

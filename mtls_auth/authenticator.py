@@ -17,12 +17,12 @@ from mtls_auth.identity import Identity
 from mtls_auth.known_headers import known_headers
 from mtls_auth.mapping import ByIdentity, PrincipalMapper
 from mtls_auth.policy import Policy
-from mtls_auth.sources import Source
+from mtls_auth.sources import Source, unvouched
 from mtls_auth.verification import Verifier, VouchedFor
 
 
 def _unvouched(source: Source) -> str:
-    silent = [dialect for dialect in source.dialects if dialect.unverified or not dialect.has_verdict]
+    silent = unvouched(source)
     advice = "give trust anchors (PathVerifier)"
     if not any(dialect.unverified for dialect in silent):
         advice += ", or say proxy_verifies=True if your proxy forwards only certificates that it verified"

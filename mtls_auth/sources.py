@@ -130,6 +130,12 @@ class AgreeingSources:
                 )
 
 
+def unvouched(source: Source) -> tuple[Dialect, ...]:
+    """Return the dialects of *source* that say nothing about verification, and of which nobody else does."""
+    parts = source.sources if isinstance(source, AgreeingSources) else (source,)
+    return tuple(dialect for part in parts if not part.vouches for dialect in part.dialects)
+
+
 def _confusion(one: Forwarded, other: Forwarded) -> str | None:
     """Say what can never be decided between two proxies; None if all can."""
     names = f"{one.dialect.name} and {other.dialect.name}"

@@ -22,7 +22,7 @@ from mtls_auth.mapping import ByIdentity
 from mtls_auth.peers import Peer
 from mtls_auth.policy import AnyVerifiedCertificate
 from mtls_auth.server_tls import StatedFacts
-from mtls_auth.sources import Source
+from mtls_auth.sources import Source, unvouched
 from mtls_auth.verification import PathVerifier, Verifier, VouchedFor
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def _verifier(anchors: list[str], chain: list[str], source: Source) -> Verifier:
             ) from error
     if chain:
         raise ConfigurationError("--chain is for path building: name trust anchors with --anchors FILE too")
-    silent = [dialect for dialect in source.dialects if dialect.unverified or not dialect.has_verdict]
-    if not source.vouches:
+    if silent := unvouched(source):
         never = any(dialect.unverified for dialect in silent)
         raise ConfigurationError(
             f"--dialect {', '.join(dialect.name for dialect in silent)} says nothing about verification: name trust "
