@@ -38,9 +38,7 @@ def escaped_pem(text: str) -> bytes:
 
     Does not turn `+` into a blank, and accepts no text around the block. RFC 3986 §2.1, RFC 7468 §5.
     """
-    # Blanks and newlines are escaped, or this is another encoding. What is no escape sequence stays as it is and
-    # fails as base64 below.
-    if not text.isascii() or "\n" in text or "\r" in text or " " in text or "," in text:
+    if not _may_be_escaped(text):
         raise _twice_or_malformed(text, "is not percent-encoded PEM")
     return _one_block(_unescape(text))
 
@@ -52,7 +50,7 @@ def pem(text: str) -> bytes:
 
 def escaped_pem_list(text: str) -> tuple[bytes, ...]:
     """Decode percent-encoded PEM blocks, one after the other, as AWS and Envoy write a chain. RFC 3986 §2.1."""
-    if not text.isascii() or "\n" in text or "\r" in text or " " in text or "," in text:
+    if not _may_be_escaped(text):
         raise _twice_or_malformed(text, "is not percent-encoded PEM")
     head, *blocks = _unescape(text).replace(b"\r\n", b"\n").split(_BEGIN, MAX_CERTIFICATES + 1)
     if head or not blocks:
@@ -98,13 +96,10 @@ def base64_der_list(text: str) -> tuple[bytes, ...]:
 def base64_list(text: str) -> tuple[bytes, ...]:
     """Decode base64 DER items between commas, plain or percent-encoded as a whole, as Traefik writes a chain."""
     if "%" in text:
-        if not text.isascii() or "\n" in text or "\r" in text or " " in text or "," in text:
+        if not _may_be_escaped(text):
             raise _malformed("is percent-encoded in part only")
         text = _ascii_text(_unescape(text))
-    items = text.split(",", MAX_CERTIFICATES)
-    if len(items) > MAX_CERTIFICATES:
-        raise _too_many()
-    return tuple(_base64(_ascii(item)) for item in items)
+    return tuple(_base64(_ascii(item)) for item in _members(text))
 
 
 def base64_pem(text: str) -> bytes:
@@ -150,10 +145,20 @@ def byte_sequence(text: str) -> bytes:
 
 def byte_sequence_list(text: str) -> tuple[bytes, ...]:
     """Decode a structured-field list of byte sequences, without parameters. RFC 8941 §3.1, RFC 9440 §2.3."""
+    return tuple(byte_sequence(member.strip(" \t")) for member in _members(text))
+
+
+def _members(text: str) -> list[str]:
     members = text.split(",", MAX_CERTIFICATES)
     if len(members) > MAX_CERTIFICATES:
         raise _too_many()
-    return tuple(byte_sequence(member.strip(" \t")) for member in members)
+    return members
+
+
+def _may_be_escaped(text: str) -> bool:
+    # Blanks, newlines and commas are escaped, or this is another encoding. What is no escape sequence stays as it is
+    # and fails as base64.
+    return text.isascii() and not ("\n" in text or "\r" in text or " " in text or "," in text)
 
 
 def _unescape(text: str) -> bytes:

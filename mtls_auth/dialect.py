@@ -3,7 +3,6 @@
 A header's name says nothing about its encoding: the operator names the dialect.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -11,10 +10,9 @@ from typing import Any, Self
 
 from mtls_auth import codecs
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.evidence import Decoded, Raw, Statement
-from mtls_auth.header_names import RESERVED
+from mtls_auth.evidence import Decoded, Raw, Statement, decode_leaf
+from mtls_auth.header_names import HEADER_NAME, RESERVED
 
-_HEADER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _EMPTY = frozenset({""})
 
 
@@ -110,7 +108,7 @@ class Dialect:
         object.__setattr__(self, "has_rest", bool(chain or fingerprint))
         for name in self.headers:
             # Servers fold an underscore into the hyphen spelling or drop it; ASGI names are in lower case.
-            if not _HEADER_NAME.fullmatch(name):
+            if not HEADER_NAME.fullmatch(name):
                 raise ConfigurationError(
                     f"dialect {self.name}, header name {name!r}: use letters, digits and hyphens only, in lower case"
                 )
@@ -159,16 +157,10 @@ class Dialect:
     def decode_raw(self, raw: Raw) -> tuple[bytes, ...] | Statement:
         """Decode received field values: the leaf's, the fingerprint's where the row has one, the chain's."""
         leaf, *rest = (value for value in raw if isinstance(value, str))
-        try:
-            decoded = self.decode(leaf)
-        except ValueError as error:  # of somebody's own decoder
-            raise CertificateRejected(Reason.MALFORMED_HEADER, f"{self.leaf} cannot be decoded") from error
-        if not decoded:
-            raise CertificateRejected(Reason.MALFORMED_HEADER, f"{self.leaf} holds nothing")
+        certificates = decode_leaf(self.decode, leaf, self.leaf)
         stated = rest.pop(0) if self.fingerprint is not None else ""
-        if isinstance(decoded, Statement):
-            return decoded
-        certificates = decoded if isinstance(decoded, tuple) else (decoded,)
+        if isinstance(certificates, Statement):
+            return certificates
         if stated:
             codecs.check_fingerprint(certificates[0], stated)
         chain: list[bytes] = []

@@ -50,6 +50,17 @@ Decoded = bytes | tuple[bytes, ...] | Statement
 """What a decoder makes of a leaf's header: DER, DER with its chain leaf first, or a statement."""
 
 
+def decode_leaf(decode: Callable[[str], Decoded], text: str, where: str) -> tuple[bytes, ...] | Statement:
+    """Decode the text found *where*, by a decoder that may be somebody's own. Raises `malformed_header`."""
+    try:
+        decoded = decode(text)
+    except ValueError as error:
+        raise CertificateRejected(Reason.MALFORMED_HEADER, f"{where} cannot be decoded") from error
+    if not decoded:
+        raise CertificateRejected(Reason.MALFORMED_HEADER, f"{where} holds nothing")
+    return (decoded,) if isinstance(decoded, bytes) else decoded
+
+
 # Not frozen: one is built on every request, and freezing would triple its cost.
 @dataclass(slots=True)
 class Evidence:

@@ -9,6 +9,8 @@ Header: TypeAlias = tuple[bytes, bytes]
 MAX_REMEMBERED = 1024
 MAX_REMEMBERED_LENGTH = 64
 
+HEADER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+"""What every server keeps apart from other names: they fold an underscore into the hyphen, or drop it."""
 # What carries certificate facts is removed from requests; these are needed for something else.
 RESERVED = frozenset(
     """

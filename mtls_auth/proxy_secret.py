@@ -10,11 +10,10 @@ from hmac import compare_digest
 
 from mtls_auth.connection import Connection
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.header_names import RESERVED
+from mtls_auth.header_names import HEADER_NAME, RESERVED
 
 DEFAULT_HEADER = "x-proxy-secret"
 MIN_CHARACTERS = 16
-_HEADER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 # What every proxy's configuration and every server carries as it is; no comma, which joins repeated fields.
 _VALUE = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
@@ -33,7 +32,7 @@ class ProxySecret:
         problems = [problem for value in values for problem in _problems(value)]
         if not 1 <= len(values) <= 2:
             problems.append("give one proxy secret, or two while it is being changed")
-        if not _HEADER_NAME.fullmatch(self.header) or self.header in RESERVED:
+        if not HEADER_NAME.fullmatch(self.header) or self.header in RESERVED:
             problems.append(f"proxy secret, header name {header!r}: use your own, of letters, digits and hyphens")
         if problems:
             raise ConfigurationError(*problems)

@@ -13,7 +13,7 @@ from mtls_auth import codecs
 from mtls_auth.connection import Connection
 from mtls_auth.dialect import Confidence, Dialect, Verdict
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.evidence import Assurance, Decoded, Evidence, Raw, Statement
+from mtls_auth.evidence import Assurance, Decoded, Evidence, Raw, Statement, decode_leaf
 from mtls_auth.forwarded import MAX_CHAIN_CHARACTERS, MAX_LEAF_CHARACTERS
 
 Path: TypeAlias = tuple[str, ...]
@@ -55,10 +55,9 @@ class ServerVariables:
     def decode_raw(self, raw: Raw) -> tuple[bytes, ...] | Statement:
         """Decode the leaf and the chain to DER, or to a statement."""
         leaf, *chain = (value for value in raw if isinstance(value, str))
-        decoded = self.decode(leaf)
-        if isinstance(decoded, Statement):
-            return decoded
-        certificates = decoded if isinstance(decoded, tuple) else (decoded,)
+        certificates = decode_leaf(self.decode, leaf, self.leaf[0][-1])
+        if isinstance(certificates, Statement):
+            return certificates
         return (*certificates, *map(codecs.pem, chain))
 
 
