@@ -9,10 +9,9 @@ import re
 from hashlib import sha1, sha256
 
 from mtls_auth.errors import CertificateRejected, Reason
-from mtls_auth.evidence import Statement
+from mtls_auth.evidence import SHA256_DIGITS, Statement
 
 MAX_CERTIFICATES = 16
-_SHA256_DIGITS = 64
 
 _BEGIN = b"-----BEGIN CERTIFICATE-----\n"
 _END = b"\n-----END CERTIFICATE-----\n"
@@ -120,7 +119,7 @@ def fingerprint(text: str) -> Statement:
 def check_fingerprint(der: bytes, text: str) -> None:
     """Raise `contradictory_evidence` unless *text* is the SHA-1 or SHA-256 fingerprint of *der*."""
     stated = fingerprint(text).fingerprint or ""
-    digest = sha256(der) if len(stated) == _SHA256_DIGITS else sha1(der, usedforsecurity=False)
+    digest = sha256(der) if len(stated) == SHA256_DIGITS else sha1(der, usedforsecurity=False)
     if digest.hexdigest() != stated:
         raise CertificateRejected(Reason.CONTRADICTORY_EVIDENCE, "the fingerprint is not that of the certificate")
 

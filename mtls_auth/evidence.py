@@ -8,6 +8,7 @@ from enum import StrEnum
 from mtls_auth.errors import CertificateRejected, Reason
 
 Raw = tuple[str | bytes, ...]
+SHA1_DIGITS, SHA256_DIGITS = 40, 64
 _FINGERPRINT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -44,6 +45,11 @@ class Statement:
             raise CertificateRejected(Reason.MALFORMED_HEADER, "the stated fingerprint is neither SHA-1 nor SHA-256")
         if self.name == "" or (self.name is None and self.fingerprint is None):
             raise CertificateRejected(Reason.MALFORMED_HEADER, "nothing is stated of the certificate")
+
+
+def digest_name(fingerprint: str) -> str:
+    """Return which digest a fingerprint of a certificate or a `Statement` is."""
+    return "SHA-256" if len(fingerprint) == SHA256_DIGITS else "SHA-1"
 
 
 Decoded = bytes | tuple[bytes, ...] | Statement

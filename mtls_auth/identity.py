@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from mtls_auth.certificate import Certificate
-from mtls_auth.evidence import Assurance, Statement, without_certificate
+from mtls_auth.evidence import SHA256_DIGITS, Assurance, Statement, digest_name, without_certificate
 from mtls_auth.verification import VerifiedCertificate
 
 
@@ -60,7 +60,7 @@ class Identity:
         certificate = self.verified.certificate
         if not isinstance(certificate, Statement):
             return certificate.fingerprint_sha256
-        if certificate.fingerprint is None or len(certificate.fingerprint) != 64:
+        if certificate.fingerprint is None or len(certificate.fingerprint) != SHA256_DIGITS:
             raise without_certificate("a SHA-256 fingerprint")
         return certificate.fingerprint
 
@@ -80,4 +80,4 @@ class Identity:
         digest = self.fingerprint
         if digest is None:
             return name
-        return f"{name} ({'SHA-256' if len(digest) == 64 else 'SHA-1'} {digest[:16]}…)"
+        return f"{name} ({digest_name(digest)} {digest[:16]}…)"

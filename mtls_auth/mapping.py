@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.evidence import without_certificate
+from mtls_auth.evidence import SHA1_DIGITS, SHA256_DIGITS, without_certificate
 from mtls_auth.identity import Identity
 from mtls_auth.names import check_name, check_stable
 
-SHA1_DIGITS, SHA256_DIGITS = 40, 64
 _HEX = frozenset("0123456789abcdef")
 
 

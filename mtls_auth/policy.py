@@ -14,9 +14,9 @@ from cryptography.x509.oid import NameOID
 from mtls_auth.certificate import load_certificate, spki_sha256
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
 from mtls_auth.errors import CertificateRejected, ConfigurationError, Reason
-from mtls_auth.evidence import Assurance, without_certificate
+from mtls_auth.evidence import SHA256_DIGITS, Assurance, without_certificate
 from mtls_auth.identity import Identity
-from mtls_auth.mapping import SHA256_DIGITS, normalize_fingerprint, read_fingerprint
+from mtls_auth.mapping import normalize_fingerprint, read_fingerprint
 
 
 class Policy:

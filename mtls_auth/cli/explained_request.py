@@ -11,6 +11,7 @@ from mtls_auth.cli.request_head import RequestHead
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Anonymous, Authenticated, Decision, Denied
 from mtls_auth.errors import CertificateRejected
+from mtls_auth.evidence import digest_name
 from mtls_auth.forwarded import Forwarded
 from mtls_auth.identity import Identity
 from mtls_auth.server_tls import StatedFacts
@@ -96,7 +97,7 @@ class ExplainedRequest:
         if identity is not None:
             yield "certificate", str(identity)
             if identity.fingerprint is not None:
-                yield "SHA-256" if len(identity.fingerprint) == 64 else "SHA-1", identity.fingerprint
+                yield digest_name(identity.fingerprint), identity.fingerprint
             yield "vouched for", identity.assurance.value
         decision = self.decision
         if isinstance(decision, Denied):

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from mtls_auth.certificate_files import MAX_FILE_BYTES, client_certificate_in
+from mtls_auth.cli.assignments import header_names
 from mtls_auth.cli.input_file import UnreadableFileError, read_file
 from mtls_auth.cli.printable import printable
+from mtls_auth.cli.source_options import dialect_named
 from mtls_auth.diagnostics import DEFAULT_PATH, Diagnostics
 from mtls_auth.dialect import Dialect
 from mtls_auth.dialects import BUILTIN
@@ -147,17 +149,10 @@ def _clients(options: argparse.Namespace) -> list[Client]:
 
 
 def _dialects(names: Sequence[str], renames: Sequence[str]) -> list[Dialect] | None:
-    if unknown := [name for name in names if name not in BUILTIN]:
-        raise ConfigurationError(f"--dialect {unknown[0]!r} is not known: name one of {', '.join(BUILTIN)}")
-    dialects = [BUILTIN[name] for name in names]
+    dialects = [dialect_named(name) for name in names]
     if renames and len(dialects) != 1:
         raise ConfigurationError("--header renames headers of one dialect: give one --dialect with it")
-    headers: dict[str, str] = {}
-    for rename in renames:
-        field, equals, header = rename.partition("=")
-        if not equals or field in headers:
-            raise ConfigurationError(f"--header {rename!r}: write FIELD=NAME once, as leaf=ssl-client-cert")
-        headers[field] = header
+    headers = header_names(renames)
     return [dialect.with_headers(**headers) for dialect in dialects] or None
 
 

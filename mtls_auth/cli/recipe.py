@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from mtls_auth.cli.assignments import assignments
 from mtls_auth.errors import ConfigurationError
 from mtls_auth.recipes import FORMATS, RECIPES, Places, Recipe
 from mtls_auth.recipes.recipe import NO_FOLDER
@@ -57,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     if options.terminator is None:
         print("\n".join(_list()))
         return 0
-    recipe, places = _find(options.terminator), _places(options.places)
+    recipe, advice = _find(options.terminator), f"write NAME=VALUE once, with one of {', '.join(_PLACES)}"
+    places = Places(**assignments("--set", options.places, advice, names=_PLACES))
     settings = recipe.settings(options.format or recipe.formats[0], places, peer_hidden=options.peer_hidden)
     # What has no folder of its own is for another place than a server's disk.
     folder = places.folder or ("" if recipe.folder == NO_FOLDER else recipe.folder)
@@ -73,16 +75,6 @@ def _list() -> Iterator[str]:
     width = max(map(len, RECIPES))
     for name, recipe in sorted(RECIPES.items()):
         yield f"{name:{width}}  {recipe.title}{'' if recipe.observed else ' (not run here)'}"
-
-
-def _places(settings: list[str]) -> Places:
-    values: dict[str, str] = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or name not in _PLACES or name in values:
-            raise ConfigurationError(f"--set {setting!r}: write NAME=VALUE once, with one of {', '.join(_PLACES)}")
-        values[name] = value
-    return Places(**values)
 
 
 def _find(name: str) -> Recipe:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mtls_auth.cli.assignments import header_names
+from mtls_auth.dialect import Dialect
 from mtls_auth.dialects import BUILTIN
 from mtls_auth.errors import ConfigurationError
 from mtls_auth.forwarded import Forwarded
@@ -32,11 +34,7 @@ class SourceOptions:
 
     def forwarded(self, common: "SourceOptions") -> Forwarded:
         """Build the source; raise `ConfigurationError` naming the options."""
-        row = BUILTIN.get(self.dialect)
-        if row is None:
-            raise ConfigurationError(
-                f"--dialect {self.dialect!r} is not known: name one of {', '.join((SOCKET, *BUILTIN))}"
-            )
+        row = dialect_named(self.dialect, SOCKET)
         trust, secrets = self.trust + common.trust, self.secret + common.secret
         pins = self.proxy_certificate + common.proxy_certificate
         if not trust and not secrets and not pins:
@@ -45,8 +43,9 @@ class SourceOptions:
                 "--secret, or its --proxy-certificate"
             )
         header = (self.secret_header + common.secret_header or [DEFAULT_HEADER])[0]
+        names = header_names(self.header + common.header)
         return Forwarded(
-            dialect=_named("--header", lambda: row.with_headers(**_renames(self.header + common.header))),
+            dialect=_named("--header", lambda: row.with_headers(**names)),
             proxies=_named("--trust", lambda: TrustedProxies.parse(trust), _TRUST_FORM) if trust else None,
             secret=_named("--secret", lambda: ProxySecret(*secrets, header=header)) if secrets else None,
             certificate=_pinned(pins) if pins else None,
@@ -120,21 +119,16 @@ def sources_of(options: Namespace) -> list[Forwarded | TLSSocket]:
     ]
 
 
+def dialect_named(name: str, *others: str) -> Dialect:
+    """Return the built-in dialect. Raises `ConfigurationError`, which names *others* that the option takes as well."""
+    if name not in BUILTIN:
+        raise ConfigurationError(f"--dialect {name!r} is not known: name one of {', '.join((*others, *BUILTIN))}")
+    return BUILTIN[name]
+
+
 def agreed(sources: Sequence[Source]) -> Source:
     """Return the sources as one."""
     return sources[0] if len(sources) == 1 else AgreeingSources(sources)
-
-
-def _renames(renames: list[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for rename in renames:
-        field_name, equals, header = rename.partition("=")
-        if not equals:
-            raise ConfigurationError(f"{rename!r}: write FIELD=NAME, as leaf=ssl-client-cert")
-        if field_name in names:
-            raise ConfigurationError(f"{field_name}=… is given twice: give it once")
-        names[field_name] = header
-    return names
 
 
 def _pinned(pins: list[str]) -> ProxyCertificate:
