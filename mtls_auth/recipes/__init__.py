@@ -7,12 +7,12 @@ One text serves the command line, the documentation and the tests that run it. A
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mtls_auth.recipes import appliances, clouds, clusters, self_hosted
+from mtls_auth.recipes import clouds, clusters, self_hosted
 from mtls_auth.recipes.application import FORMATS, Format
 from mtls_auth.recipes.places import Places
 from mtls_auth.recipes.recipe import Recipe
 
 __all__ = ["FORMATS", "RECIPES", "Format", "Places", "Recipe"]
 
-_ROWS = (*self_hosted.RECIPES, *clusters.RECIPES, *clouds.RECIPES, *appliances.RECIPES)
+_ROWS = (*self_hosted.RECIPES, *clusters.RECIPES, *clouds.RECIPES)
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ROWS})
