@@ -146,9 +146,7 @@ RECIPES = (
     _recipe("akamai", {"akamai.txt": "akamai.txt", "rule.json": "akamai-rule.json"}, _RANGES, _SPELLINGS),
     _recipe("kong", {"kong.yml": "kong.yml"}),
     _recipe("f5", {"client-certificate.tcl": "f5.tcl"}, title="F5 BIG-IP, an iRule with the PEM"),
-    _recipe(
-        "f5-base64", {"client-certificate.tcl": "f5-base64.tcl"}, title="F5 BIG-IP, an iRule with the base64 body"
-    ),
+    _recipe("f5-base64", {"client-certificate.tcl": "f5-base64.tcl"}, title="F5 BIG-IP, an iRule with the base64 body"),
     _recipe(
         "huawei-elb",
         {
