@@ -32,6 +32,7 @@ from mtls_auth.policy import (
 )
 from mtls_auth.proxy_certificate import ProxyCertificate
 from mtls_auth.proxy_secret import ProxySecret
+from mtls_auth.server_context import ServerTLS
 from mtls_auth.server_environ import ServerEnviron, ServerVariables
 from mtls_auth.sources import AgreeingSources, Source, TLSSocket
 from mtls_auth.verification import PathVerifier, VerifiedCertificate, Verifier, VouchedFor
@@ -77,6 +78,7 @@ __all__ = [
     "ProxySecret",
     "Reason",
     "ServerEnviron",
+    "ServerTLS",
     "ServerVariables",
     "Source",
     "Statement",

@@ -2,11 +2,15 @@
 
 | server | environ or scope | what it is |
 |---|---|---|
-| gunicorn sync, gthread | `environ["gunicorn.socket"]` | `ssl.SSLSocket` (plain socket without TLS) |
+| gunicorn sync, gthread, gevent | `environ["gunicorn.socket"]` | `ssl.SSLSocket` (plain socket without TLS) |
+| gunicorn gevent_pywsgi | `environ["gunicorn.sock"]` | the same |
 | werkzeug | `environ["werkzeug.socket"]` | the same |
+| WSGI servers through `mtls_auth.servers` | `environ["mtls_auth.socket"]` | the same |
 | ASGI servers through `mtls_auth.servers` | `scope["extensions"]["tls"]` | ASGI TLS extension 0.2, PEM chain |
-| ASGI servers with an extension of their own | `scope["extensions"]["tls"]["client_cert"]` | DER leaf |
+| ASGI servers with their own extension | `scope["extensions"]["tls"]` | the same, or `client_cert`, the DER leaf |
 | ASGI servers through `mtls_auth.servers` | `scope["extensions"]["mtls_auth.peer"]` | transport peer as text |
+
+A scheme other than https is no TLS, whatever else is there: without TLS there is no certificate.
 
 `REMOTE_ADDR` and `scope["client"]` are not the peer: servers rewrite them from `X-Forwarded-For`. They are
 kept apart as `stated_address` and believed only where the operator says that nothing rewrites them.
@@ -16,9 +20,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from mtls_auth.errors import CertificateRejected, Reason
 from mtls_auth.peers import Peer
+from mtls_auth.reloading_context import objection_of
 
 PEER_EXTENSION = "mtls_auth.peer"
+SOCKET_KEY = "mtls_auth.socket"
+_REASONS = frozenset(Reason)
+_SOCKET_KEYS = ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket", SOCKET_KEY)
 
 
 class ServerFacts(Protocol):
@@ -31,7 +40,10 @@ class ServerFacts(Protocol):
         """Return `REMOTE_ADDR` or `scope["client"]`, which something may have rewritten."""
 
     def client_chain(self) -> tuple[str | bytes, ...]:
-        """Return the client's certificates that the TLS layer verified, PEM or DER, leaf first; () without one."""
+        """Return the client's certificates that the TLS layer verified, PEM or DER, leaf first; () without one.
+
+        Raises `CertificateRejected` where the TLS layer has, or has by now, an objection to the certificate.
+        """
 
     def variable(self, path: tuple[str, ...]) -> object:
         """Return what the server has under these nested keys of its environ or scope; None without it."""
@@ -53,21 +65,26 @@ class EnvironFacts:
         return self._environ.get("REMOTE_ADDR")
 
     def client_chain(self) -> tuple[str | bytes, ...]:
-        getpeercert = getattr(self._socket(), "getpeercert", None)
-        if getpeercert is None:
+        tls = self._socket()
+        if not hasattr(tls, "getpeercert") or self._environ.get("wsgi.url_scheme") != "https":
             return ()
         try:
-            der: bytes | None = getpeercert(True)
+            chain = verified_chain(tls)
         except (OSError, ValueError):  # closed meanwhile, or the handshake is not done
             return ()
-        return (der,) if der else ()
+        if chain and (objection := objection_of(tls)) is not None and (reason := objection(chain[0])) is not None:
+            raise _objected(reason)
+        return chain
 
     def variable(self, path: tuple[str, ...]) -> object:
         return _nested(self._environ, path)
 
     def _socket(self) -> Any:
-        socket = self._environ.get("gunicorn.socket")
-        return self._environ.get("werkzeug.socket") if socket is None else socket
+        environ = self._environ
+        for key in _SOCKET_KEYS:
+            if key in environ:
+                return environ[key]
+        return None
 
 
 class ScopeFacts:
@@ -90,6 +107,8 @@ class ScopeFacts:
         tls = self._extensions().get("tls")
         if not tls or self._scope.get("scheme") not in {"https", "wss"}:
             return ()
+        if error := tls.get("client_cert_error"):
+            raise _objected(error)
         leaf: str | bytes | None = tls.get("client_cert")
         chain: Iterable[str | bytes] = tls.get("client_cert_chain") or ()
         return (leaf,) if leaf else tuple(chain)
@@ -121,6 +140,24 @@ class StatedFacts:
 
     def variable(self, path: tuple[str, ...]) -> object:
         return _nested(self.variables, path)
+
+
+def verified_chain(tls: Any) -> tuple[bytes, ...]:
+    """Return the chain that a socket's TLS verified, in DER, where Python has it (3.13), else the leaf; () without.
+
+    The leaf never comes from the chain: that is empty on a resumed session.
+    """
+    leaf: bytes | None = tls.getpeercert(True)
+    if not leaf:
+        return ()
+    get_verified_chain = getattr(tls, "get_verified_chain", None)
+    chain: tuple[bytes, ...] = tuple(get_verified_chain()) if get_verified_chain is not None else ()
+    return chain if chain and chain[0] == leaf else (leaf,)
+
+
+def _objected(error: str) -> CertificateRejected:
+    reason = Reason(error) if error in _REASONS else Reason.UNTRUSTED
+    return CertificateRejected(reason, "the server's TLS layer does not accept the certificate")
 
 
 def _nested(mapping: Mapping[str, Any], path: tuple[str, ...]) -> object:
