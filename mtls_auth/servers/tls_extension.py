@@ -1,18 +1,29 @@
 """The ASGI TLS extension for servers that do not provide it: one wrapper an accepted connection.
 
 Puts `scope["extensions"]["tls"]` (ASGI TLS extension 0.2: text and numbers only, so that a scope can be copied)
-and the true transport peer into HTTP and WebSocket scopes. A server's own extension is left as it is.
+and the true transport peer into HTTP and WebSocket scopes. A server's own extension is left as it is, if it tells of
+the certificate what there is to tell.
 """
 
+import socket
 import ssl
-from collections.abc import Awaitable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache, partial
+from typing import Any, Protocol, Self
 
-from mtls_auth.asgi import ASGIApp, Receive, Scope, Send
+from cryptography import x509
+
+from mtls_auth.asgi import Scope
+from mtls_auth.errors import Reason
 from mtls_auth.peers import Peer
-from mtls_auth.server_tls import PEER_EXTENSION
+from mtls_auth.reloading_context import objection_of
+from mtls_auth.server_tls import PEER_EXTENSION, verified_chain
+
+# hypercorn passes two arguments more than ASGI has.
+ServedApp = Callable[..., Awaitable[None]]
 
 _VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+_TELLING = ("client_cert", "client_cert_chain", "client_cert_error")
 
 
 class Transport(Protocol):
@@ -22,52 +33,76 @@ class Transport(Protocol):
 
 
 class ConnectionApp:
-    """The server's application, bound to one accepted connection."""
+    """The server's application, bound to one accepted connection whose handshake is done.
 
-    __slots__ = ("_app", "_extensions")
+    `objection` is asked at each request for what has changed since the handshake.
+    """
 
-    def __init__(self, app: ASGIApp, transport: Transport) -> None:
+    __slots__ = ("_app", "_extensions", "_objection")
+
+    def __init__(
+        self, app: ServedApp, extensions: Mapping[str, Any], objection: Callable[[], Reason | None] | None = None
+    ) -> None:
         self._app = app
-        # Once a connection, and while it is open: asyncio's transport forgets both when it closes.
-        self._extensions = extensions_of(transport)
+        self._extensions = extensions
+        self._objection = objection
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    @classmethod
+    def over(cls, app: ServedApp, sock: Any, tls: ssl.SSLObject | None) -> Self:
+        """Bind *app* to an accepted socket and the TLS over it, None for plain text."""
+        extensions: dict[str, Any] = {} if (peer := _peer(sock)) is None else {PEER_EXTENSION: peer}
+        if tls is None:
+            return cls(app, extensions)
+        chain = verified_chain(tls)
+        cipher = tls.cipher()
+        extensions["tls"] = tls_extension(chain, version=tls.version(), cipher=cipher[0] if cipher else None)
+        objection = objection_of(tls)
+        return cls(app, extensions, partial(objection, chain[0]) if chain and objection is not None else None)
+
+    @classmethod
+    def on(cls, app: ServedApp, transport: Transport) -> Self:
+        """Bind *app* to an asyncio transport, which forgets both socket and TLS when it closes."""
+        return cls.over(app, transport.get_extra_info("socket"), transport.get_extra_info("ssl_object"))
+
+    def __call__(self, scope: Scope, *rest: Any) -> Awaitable[None]:
         if scope["type"] in {"http", "websocket"}:
-            scope["extensions"] = {**self._extensions, **(scope.get("extensions") or {})}
-        return self._app(scope, receive, send)
+            extensions = {**self._extensions}
+            if theirs := scope.get("extensions"):
+                extensions = {**theirs, **extensions}
+                if "tls" in theirs and any(map(theirs["tls"].get, _TELLING)):
+                    extensions["tls"] = theirs["tls"]
+            if self._objection is not None and (reason := self._objection()) is not None:
+                extensions["tls"] = {**extensions["tls"], "client_cert_error": reason.value}
+            scope["extensions"] = extensions
+        return self._app(scope, *rest)
 
 
-def extensions_of(transport: Transport) -> dict[str, Any]:
-    """Return the scope extensions that describe an accepted connection."""
-    extensions: dict[str, Any] = {}
-    sock = transport.get_extra_info("socket")
-    if sock is not None and (peer := Peer.of(sock)) is not None:
-        extensions[PEER_EXTENSION] = str(peer)
-    ssl_object = transport.get_extra_info("ssl_object")
-    if ssl_object is not None:
-        extensions["tls"] = _tls_extension(ssl_object)
-    return extensions
-
-
-def _tls_extension(ssl_object: ssl.SSLObject) -> dict[str, Any]:
+def tls_extension(chain: tuple[bytes, ...], *, version: str | None, cipher: str | None) -> dict[str, Any]:
+    """Return the extension for a chain in DER, leaf first, and OpenSSL's names of the version and the cipher."""
     return {
         "server_cert": None,
-        "client_cert_chain": tuple(ssl.DER_cert_to_PEM_cert(der) for der in client_chain(ssl_object)),
-        "client_cert_name": None,
+        "client_cert_chain": tuple(map(ssl.DER_cert_to_PEM_cert, chain)),
+        "client_cert_name": _subject(chain[0]) if chain else None,
         "client_cert_error": None,
-        "tls_version": _VERSIONS.get(ssl_object.version() or ""),
-        "cipher_suite": None,
+        "tls_version": _VERSIONS.get(version or ""),
+        "cipher_suite": _cipher_suites().get(cipher or ""),
     }
 
 
-def client_chain(ssl_object: ssl.SSLObject) -> tuple[bytes, ...]:
-    """Return the verified chain in DER where Python has it (3.13), else the leaf; () without a certificate.
+def _peer(sock: socket.socket | None) -> str | None:
+    peer = None if sock is None else Peer.of(sock)
+    return None if peer is None else str(peer)
 
-    The leaf never comes from the chain: that is empty on a resumed session.
-    """
-    leaf = ssl_object.getpeercert(True)
-    if leaf is None:
-        return ()
-    get_verified_chain = getattr(ssl_object, "get_verified_chain", None)
-    chain: tuple[bytes, ...] = tuple(get_verified_chain()) if get_verified_chain is not None else ()
-    return chain if chain and chain[0] == leaf else (leaf,)
+
+def _subject(leaf: bytes) -> str | None:
+    try:
+        return x509.load_der_x509_certificate(leaf).subject.rfc4514_string()
+    except ValueError:  # the source's own decoder says what is wrong with it
+        return None
+
+
+@cache
+def _cipher_suites() -> Mapping[str, int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    return {found["name"]: found["id"] & 0xFFFF for found in context.get_ciphers()}

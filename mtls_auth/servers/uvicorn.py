@@ -4,30 +4,31 @@ WebSocket protocols need no option: the HTTP protocol hands its upgrades to a cl
 `loaded_app` contains uvicorn's `ProxyHeadersMiddleware`, the peer recorded here is the one before any rewriting.
 """
 
+from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
-from uvicorn.protocols.http.h11_impl import H11Protocol as PlainH11Protocol
 
 from mtls_auth.servers.tls_extension import ConnectionApp
 
 if TYPE_CHECKING:
-    _Protocol = PlainH11Protocol
+    from uvicorn.protocols.http.h11_impl import H11Protocol as _Protocol
 else:
     _Protocol = object
 
 
-class _WithClientCertificate(_Protocol):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        websocket: Any = getattr(self, "ws_protocol_class", None)
-        if websocket is not None:
-            self.ws_protocol_class = with_client_certificate(websocket)
+def _bind(protocol: Any, transport: Any) -> None:
+    """Bind the application of one connection, and of the WebSocket that it may become, to what its TLS says."""
+    protocol.app = ConnectionApp.on(protocol.app, transport)
+    websocket = getattr(protocol, "ws_protocol_class", None)
+    if websocket is not None:
+        protocol.ws_protocol_class = with_client_certificate(websocket)
 
+
+class _WithClientCertificate(_Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.app = ConnectionApp(self.app, transport)
+        _bind(self, transport)
 
 
 class _WithoutTrailers(_WithClientCertificate):
@@ -47,14 +48,38 @@ def with_client_certificate(protocol: Any) -> Any:
     return type(protocol.__name__, (ours, protocol), {})
 
 
-_auto: Any = AutoHTTPProtocol
-HTTPProtocol = with_client_certificate(_auto)
-H11Protocol = with_client_certificate(PlainH11Protocol)
+def _http2_protocol() -> Any:
+    from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
+
+    class HTTP2Protocol(AutoZttpProtocol):
+        """HTTP/2 or HTTP/1.1, as ALPN has it: what `--http zttp --http2` is without client certificates."""
+
+        def _switch(self, http2: bool, initial_data: bytes = b"") -> None:
+            super()._switch(http2)
+            protocol: Any = self.transport.get_protocol()
+            _bind(protocol, self.transport)
+            if initial_data:
+                protocol.data_received(initial_data)
+
+    return HTTP2Protocol
+
+
+def _plain(module: str, name: str) -> Any:
+    return getattr(import_module(f"uvicorn.protocols.http.{module}"), name)
+
+
+# What is there for whichever parser is installed.
+_PROTOCOLS: Mapping[str, Callable[[], Any]] = {
+    "HTTPProtocol": lambda: with_client_certificate(_plain("auto", "AutoHTTPProtocol")),
+    "H11Protocol": lambda: with_client_certificate(_plain("h11_impl", "H11Protocol")),
+    "HttpToolsProtocol": lambda: with_client_certificate(_plain("httptools_impl", "HttpToolsProtocol")),
+    "ZttpProtocol": lambda: with_client_certificate(_plain("zttp_impl", "ZttpProtocol")),
+    "HTTP2Protocol": _http2_protocol,
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "HttpToolsProtocol":  # only where httptools is installed
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as PlainHttpToolsProtocol
-
-        return with_client_certificate(PlainHttpToolsProtocol)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PROTOCOLS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = _PROTOCOLS[name]()
+    return found
