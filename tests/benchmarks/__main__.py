@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 
-from tests.benchmarks import asgi, codec_growth, core, django_asgi, django_wsgi, footprint
+from tests.benchmarks import asgi, codec_growth, core, django_asgi, django_wsgi, footprint, throughput
 from tests.benchmarks.django_site import Database, postgresql, sqlite
 from tests.benchmarks.postgresql import Unavailable, throw_away_cluster
 from tests.benchmarks.report import Table, machine
@@ -23,6 +23,7 @@ CORE: dict[str, Callable[[Pace], list[Table]]] = {
     "asgi": asgi.tables,
     "codecs": codec_growth.tables,
     "footprint": footprint.tables,
+    "servers": throughput.tables,
 }
 GROUPS = (*CORE, "sqlite", "postgresql")
 

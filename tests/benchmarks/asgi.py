@@ -9,12 +9,14 @@ from mtls_auth import NGINX, Authenticated, Source, TLSSocket
 from mtls_auth.asgi import DECISION_KEY, ClientCertificateMiddleware
 from mtls_auth.peers import Peer
 from mtls_auth.server_tls import PEER_EXTENSION
+from mtls_auth.servers.tls_extension import ConnectionApp
 from mtls_auth.testing import escaped_pem
 from tests.benchmarks import counters, peers, traffic
 from tests.benchmarks.core import (
     COLD_CERTIFICATES,
     COLD_TARGET,
     HOT_TARGET,
+    SOCKET_TARGET,
     authenticator,
     forwarded,
     nginx_fields,
@@ -23,6 +25,8 @@ from tests.benchmarks.core import (
 from tests.benchmarks.leaves import mint
 from tests.benchmarks.report import Cell, Table, absent, row
 from tests.benchmarks.rounds import Batch, Case, Pace, measure, repeated
+
+SHIM_TARGET = 2.0
 
 App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 Scopes = Callable[[], dict[str, Any]]
@@ -63,7 +67,8 @@ def core_cases(where: str, drive: Driver) -> list[Case]:
     secure = {"extensions": {"tls": {"client_cert_chain": chain}}}
     return [
         *_pair(f"hot: header, RSA-2048, {where}", forwarded(NGINX), nginx_scopes(rsa[0]), drive),
-        *_pair(f"hot: TLS extension, {where}", TLSSocket(), traffic.scopes({}, **secure), drive),
+        *_pair(f"hot: TLS extension, {where}", TLSSocket(), traffic.scopes({}, **secure), drive, SOCKET_TARGET),
+        *_shim(f"the wrapper of a connection, {where}", secure["extensions"], drive),
         *_cold(f"cold: header, RSA-2048, {where}", rsa, drive),
     ]
 
@@ -100,11 +105,18 @@ def starlette_cases(drive: Driver) -> list[Case]:
     return [base, Case("hot: Starlette, request.user", drive(app, nginx_scopes(leaf)), base)]
 
 
-def _pair(name: str, source: Source, scope: Scopes, drive: Driver) -> list[Case]:
+def _shim(name: str, extensions: dict[str, Any], drive: Driver) -> list[Case]:
+    """Return the bare application, and what a shim of `mtls_auth.servers` puts around it on each connection."""
+    base = Case("bare application", drive(bare, traffic.scopes({})))
+    app = ConnectionApp(bare, {**extensions, PEER_EXTENSION: Peer("127.0.0.1")}, lambda: None)
+    return [base, Case(name, drive(app.__call__, traffic.scopes({})), base, SHIM_TARGET)]  # type: ignore[arg-type]
+
+
+def _pair(name: str, source: Source, scope: Scopes, drive: Driver, target: float = HOT_TARGET) -> list[Case]:
     base = Case("bare application", drive(bare, scope))
     _check(source, scope)
     app = ClientCertificateMiddleware(bare, authenticator(source))
-    return [base, Case(name, drive(app.__call__, scope), base, HOT_TARGET)]
+    return [base, Case(name, drive(app.__call__, scope), base, target)]
 
 
 def _cold(name: str, leaves: list[bytes], drive: Driver) -> list[Case]:

@@ -35,7 +35,16 @@ def django_tables(tables: dict[str, Rows], kind: str) -> list[Rows]:
 def test_every_group_is_reported(tables: dict[str, Rows]) -> None:
     """A smoke run measures every group; PostgreSQL is measured or skipped with a reason."""
     titles = " | ".join(tables)
-    for group in ("Core, WSGI", "Core, ASGI", "Codecs", "Memory", "Import", "SQLite", "PostgreSQL"):
+    for group in (
+        "Core, WSGI",
+        "Core, ASGI",
+        "Codecs",
+        "Memory",
+        "Import",
+        "Servers over loopback TLS",
+        "SQLite",
+        "PostgreSQL",
+    ):
         assert group in titles
 
 
