@@ -18,7 +18,8 @@ from django_mtls.directory import BACKEND
 from django_mtls.models import EnrolledCertificate
 from django_mtls.problems import problems_of
 from mtls_auth import PathVerifier
-from mtls_auth.hidden_peers import hiding_server, needs_peer
+from mtls_auth.silent_servers import Silence, hides_peer, keeps_certificate, needs_certificate, needs_peer
+from mtls_auth.sources import Source
 
 CERTIFICATE_MIDDLEWARE = "django_mtls.middleware.ClientCertificateMiddleware"
 LOGIN_MIDDLEWARE = "django_mtls.middleware.CertificateLoginMiddleware"
@@ -76,12 +77,15 @@ W005 = checks.Warning(
 W007 = checks.Warning(
     "The server of this process does not tell who connected, and MTLS_AUTH['TRUSTED_PROXIES'] believes nobody.",
     hint=(
-        "Serve with gunicorn -k sync, gthread or gevent, or with uvicorn --http "
-        "mtls_auth.servers.uvicorn:HTTPProtocol; or set PROXY_SECRET instead of TRUSTED_PROXIES; or, if nothing at all "
-        "rewrites REMOTE_ADDR, as under runserver, set SERVER_ADDRESS_IS_PEER = True: where something does, every "
-        "client can be the proxy."
+        "{instead}; or set PROXY_SECRET instead of TRUSTED_PROXIES; or, if nothing at all rewrites REMOTE_ADDR, as "
+        "under runserver, set SERVER_ADDRESS_IS_PEER = True: where something does, every client can be the proxy."
     ),
     id="django_mtls.W007",
+)
+W008 = checks.Warning(
+    "The server of this process keeps client certificates to itself, which MTLS_AUTH has to read from its TLS layer.",
+    hint="{instead}.",
+    id="django_mtls.W008",
 )
 
 W006 = checks.Warning(
@@ -147,13 +151,30 @@ def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
 
 
 def check_peer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Warn where the server that runs the checks is known to hide the peer by whose address somebody is trusted."""
+    """Warn where the server that runs the checks is known to keep to itself what is needed."""
     if not _is_valid():
         return []
     source = get_authenticator().source
-    is_runserver = sys.argv[1:2] == ["runserver"] and needs_peer(source)  # a warning: the middleware starts there
-    server = "runserver" if is_runserver else hiding_server(source)
-    return [checks.Warning(W007.msg, hint=W007.hint, obj=server, id=W007.id)] if server else []
+    if sys.argv[1:2] != ["runserver"]:
+        return silence_messages(source)
+    # It starts all the same: much of a site can be developed without certificates.
+    silence = Silence("runserver", "Develop with manage.py runserver_mtls")
+    return _messages(silence if needs_peer(source) else None, silence if needs_certificate(source) else None)
+
+
+def silence_messages(source: Source) -> list[checks.CheckMessage]:
+    """Return what is wrong where the server of this process is known to keep what *source* needs."""
+    return _messages(hides_peer(source), keeps_certificate(source))
+
+
+def _messages(peer: Silence | None, certificate: Silence | None) -> list[checks.CheckMessage]:
+    found: list[checks.CheckMessage] = []
+    for silence, row in ((peer, W007), (certificate, W008)):
+        if silence is not None:
+            instead = silence.instead[0].upper() + silence.instead[1:]
+            hint = (row.hint or "").format(instead=instead)
+            found.append(checks.Warning(row.msg, hint=hint, obj=silence.server, id=row.id))
+    return found
 
 
 def check_server_address(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:

@@ -11,7 +11,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.functional import SimpleLazyObject
 
 from django_mtls import sessions
-from django_mtls.checks import W007
+from django_mtls.checks import silence_messages
 from django_mtls.conf import get_authenticator, get_settings
 from django_mtls.denial import refuse
 from django_mtls.directory import Enrollment
@@ -19,7 +19,6 @@ from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
 from mtls_auth import Authenticated, CertificateRejected, Connection, Decision, Denied
 from mtls_auth.asgi import authenticate
-from mtls_auth.hidden_peers import hiding_server
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -42,9 +41,9 @@ class ClientCertificateMiddleware(_Middleware):
 
     def __init__(self, get_response: Any) -> None:
         super().__init__(get_response)
-        server = hiding_server(get_authenticator().source)
-        if server is not None:  # no check of Django runs where the site is served
-            raise ImproperlyConfigured(f"{server}: {W007.msg} {W007.hint}")
+        # No check of Django runs where the site is served.
+        if found := silence_messages(get_authenticator().source):
+            raise ImproperlyConfigured("\n".join(f"{message.obj}: {message.msg} {message.hint}" for message in found))
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Answer a view that asks for what the terminator does not tell of the certificate: denied, no server error."""

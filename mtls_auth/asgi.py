@@ -10,8 +10,8 @@ from mtls_auth.authenticator import Authenticator
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Decision, Denied
 from mtls_auth.diagnostics import Diagnostics
-from mtls_auth.hidden_peers import check_peer_is_told
 from mtls_auth.identity import Identity
+from mtls_auth.silent_servers import check_server_tells
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,7 +29,7 @@ class ClientCertificateMiddleware:
     A denied WebSocket is closed with 1008 before it is accepted. `denied_app` is an ASGI application that
     answers a denied HTTP request instead; it finds the `Denied` in the scope. Scopes of other types pass.
     `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none. Raises `ConfigurationError`
-    under a server that is known to hide the peer by whose address the source trusts.
+    under a server that is known to keep what the source needs to itself.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class ClientCertificateMiddleware:
         run_in_thread: RunInThread = asyncio.to_thread,
         diagnostics: Diagnostics | None = None,
     ) -> None:
-        check_peer_is_told(authenticator.source)
+        check_server_tells(authenticator.source)
         self.app = app
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied

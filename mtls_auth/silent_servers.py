@@ -1,47 +1,55 @@
-"""Servers that do not tell the application who connected, recognised by the program that runs.
+"""Servers that tell the application neither who connected nor with which certificate, by the program that runs.
 
-Behind these, trust by address believes nobody. A server that is not in the table is not guessed at: where it hides
-the peer, `Forwarded` says so in the log when certificate headers come.
+Behind these, trust by address believes nobody, and the TLS socket shows nobody. A server that is not in the table is
+not guessed at: where it hides the peer, `Forwarded` says so in the log when certificate headers come.
 """
 
 import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from mtls_auth.errors import ConfigurationError
 from mtls_auth.forwarded import Forwarded
-from mtls_auth.sources import AgreeingSources, Source
+from mtls_auth.sources import Source, TLSSocket, parts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HidingServer:
-    """A server that hides the peer: always, or where one of `options` has one of these `values`.
+class SilentServer:
+    """A server that tells neither peer nor certificate: always, or where one of `options` has one of these `values`.
 
-    "" is the option left out. `variable` names what the server reads besides its command line: more arguments, or
-    the value of the option where it `holds_value`.
+    `instead` says how it can be made to tell, or what to do if it cannot; it tells where the module `told_by` is
+    imported. "" is the option left out. `variable` names what the server reads besides its command line: more
+    arguments, or the value of the option where it `holds_value`.
     """
 
     name: str
+    instead: str
+    told_by: str = ""
     options: tuple[str, ...] = ()
     values: frozenset[str] = frozenset({""})
     variable: str = ""
     holds_value: bool = False
 
 
-_UVICORN = HidingServer(
+_PROXY = "it has no way to tell: end TLS in a proxy in front, and name its dialect"
+_UVICORN_HTTP = "serve with uvicorn --http mtls_auth.servers.uvicorn:HTTPProtocol"
+_UVICORN = SilentServer(
     name="uvicorn",
+    instead=_UVICORN_HTTP,
     options=("--http",),
-    values=frozenset({"", "auto", "h11", "httptools", "zttp"}),  # not the protocol of `mtls_auth.servers`
+    values=frozenset({"", "auto", "h11", "httptools", "zttp"}),  # not the protocols of `mtls_auth.servers`
     variable="UVICORN_HTTP",
     holds_value=True,
 )
-_GUNICORN = HidingServer(
+_GUNICORN = SilentServer(
     name="gunicorn",  # sync, gthread and gevent put the connection's socket into the environ
+    instead="serve with gunicorn -k sync, gthread or gevent, or with one of mtls_auth.servers.gunicorn: ASGIWorker, "
+    "UvicornWorker, TornadoWorker",
     options=("--worker-class", "-k"),
-    values=frozenset({"asgi", "tornado", "gevent_wsgi", "gevent_pywsgi"})
+    values=frozenset({"asgi", "tornado"})
     | {
         f"{module}.Uvicorn{worker}"
         for module in ("uvicorn.workers", "uvicorn_worker")
@@ -49,59 +57,98 @@ _GUNICORN = HidingServer(
     },
     variable="GUNICORN_CMD_ARGS",
 )
+_HYPERCORN = SilentServer(
+    name="hypercorn",
+    instead="serve with hypercorn -c python:mtls_auth.servers.hypercorn",
+    told_by="mtls_auth.servers.hypercorn",
+)
+_WAITRESS = SilentServer(name="waitress", instead=_PROXY)
 
-SERVERS: Mapping[str, HidingServer] = {
-    "cheroot": HidingServer(name="cheroot"),
-    "daphne": HidingServer(name="daphne"),
-    "fastapi": HidingServer(name="the fastapi command"),  # uvicorn, and no way to name a protocol
-    "granian": HidingServer(name="granian"),
+SERVERS: Mapping[str, SilentServer] = {
+    "cheroot": SilentServer(
+        name="cheroot",
+        instead='serve with python -m mtls_auth.servers.cheroot, or take ServerEnviron(CHEROOT), in Django "cheroot"',
+    ),
+    "daphne": SilentServer(name="daphne", instead="serve with python -m mtls_auth.servers.daphne"),
+    "fastapi": SilentServer(name="the fastapi command", instead=_UVICORN_HTTP),  # it is uvicorn, with fewer options
+    "granian": SilentServer(name="granian", instead=_PROXY),
     "gunicorn": _GUNICORN,
-    "hypercorn": HidingServer(name="hypercorn"),
-    "mod_wsgi": HidingServer(name="mod_wsgi"),  # what it and uWSGI put into sys.argv
+    "hypercorn": _HYPERCORN,
+    # What it and uWSGI put into sys.argv.
+    "mod_wsgi": SilentServer(name="mod_wsgi", instead='take ServerEnviron(MOD_WSGI), in Django "mod_wsgi"'),
+    "robyn": SilentServer(name="robyn", instead=_PROXY),
     "uvicorn": _UVICORN,
-    "uwsgi": HidingServer(name="uWSGI"),
-    "waitress": HidingServer(name="waitress"),
-    "waitress-serve": HidingServer(name="waitress"),
+    "uwsgi": SilentServer(
+        name="uWSGI",
+        instead='serve with --https, not --https-socket, and take ServerEnviron(UWSGI), in Django "uwsgi"',
+    ),
+    "waitress": _WAITRESS,
+    "waitress-serve": _WAITRESS,
 }
 """By the name of the program, or of the package that `python -m` runs."""
 
 
-def hidden_by(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Return the server that runs with these arguments if it hides the peer, None if that is not known."""
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The server that runs, with the option that makes it silent, and how it can be made to tell."""
+
+    server: str
+    instead: str
+
+
+def silence_of(argv: Sequence[str], environ: Mapping[str, str], modules: Container[str] = ()) -> Silence | None:
+    """Return the server that runs with these arguments if it is silent, None if that is not known."""
     server = SERVERS.get(_program(argv[0])) if argv else None
-    if server is None:
+    if server is None or (server.told_by and server.told_by in modules):
         return None
     given = environ.get(server.variable, "")
     before = [server.options[0], given] if given and server.holds_value else shlex.split(given)
     value = _value(server.options, [*before, *argv[1:]])
     if value not in server.values:
         return None
-    return f"{server.name} {server.options[-1]} {value}" if value else server.name
+    return Silence(f"{server.name} {server.options[-1]} {value}" if value else server.name, server.instead)
 
 
-def hiding_server(source: Source) -> str | None:
-    """Return the server of this process if it is known to hide the peer, and *source* needs that."""
-    return hidden_by(sys.argv, os.environ) if needs_peer(source) else None
+def hides_peer(source: Source) -> Silence | None:
+    """Return the server of this process if it is known to be silent, and *source* needs the peer."""
+    return silence_of(sys.argv, os.environ, sys.modules) if needs_peer(source) else None
 
 
-def check_peer_is_told(source: Source) -> None:
-    """Raise `ConfigurationError` where the server of this process is known to hide what *source* needs."""
-    server = hiding_server(source)
-    if server is not None:
-        raise ConfigurationError(
-            f"{server} does not tell who connected, and trust by address believes nobody: serve with gunicorn "
-            "-k sync, gthread or gevent, or with uvicorn --http mtls_auth.servers.uvicorn:HTTPProtocol; or leave the "
-            "addresses out, and trust by a ProxySecret; or, if nothing at all rewrites REMOTE_ADDR or the scope's "
-            "client, say server_address_is_peer=True: where something does, every client can be the proxy"
+def keeps_certificate(source: Source) -> Silence | None:
+    """Return the server of this process if it is known to be silent, and *source* needs its TLS layer."""
+    return silence_of(sys.argv, os.environ, sys.modules) if needs_certificate(source) else None
+
+
+def check_server_tells(source: Source) -> None:
+    """Raise `ConfigurationError` where the server of this process is known to keep what *source* needs."""
+    problems: list[str] = []
+    if (silence := keeps_certificate(source)) is not None:
+        problems.append(f"{silence.server} keeps client certificates to itself: {silence.instead}")
+    if (silence := hides_peer(source)) is not None:
+        problems.append(
+            f"{silence.server} does not tell who connected, and trust by address believes nobody: {silence.instead}; "
+            "or leave the addresses out, and trust by a ProxySecret; or, if nothing at all rewrites REMOTE_ADDR or the "
+            "scope's client, say server_address_is_peer=True: where something does, every client can be the proxy"
         )
+    if problems:
+        raise ConfigurationError(*problems)
 
 
 def needs_peer(source: Source) -> bool:
     """Whether *source*, or one of several, believes nobody where the server hides the peer."""
-    if isinstance(source, AgreeingSources):
-        return any(map(needs_peer, source.sources))
     # A secret beside them does not help: all that is given has to hold.
-    return isinstance(source, Forwarded) and source.proxies is not None and not source.server_address_is_peer
+    return any(
+        isinstance(part, Forwarded) and part.proxies is not None and not part.server_address_is_peer
+        for part in parts_of(source)
+    )
+
+
+def needs_certificate(source: Source) -> bool:
+    """Whether *source*, or one of several, finds nobody where the server keeps its clients' certificates."""
+    return any(
+        isinstance(part, TLSSocket) or (isinstance(part, Forwarded) and part.certificate is not None)
+        for part in parts_of(source)
+    )
 
 
 def _program(path: str) -> str:

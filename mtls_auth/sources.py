@@ -62,8 +62,7 @@ class AgreeingSources:
     sources: Sequence[Source]
 
     def __post_init__(self) -> None:
-        groups = (source.sources if isinstance(source, AgreeingSources) else (source,) for source in self.sources)
-        object.__setattr__(self, "sources", tuple(source for group in groups for source in group))
+        object.__setattr__(self, "sources", tuple(part for source in self.sources for part in parts_of(source)))
         if not self.sources:
             raise ConfigurationError("no source is named: name TLSSocket() or Forwarded(...)")
         forwarded = [source for source in self.sources if isinstance(source, Forwarded)]
@@ -130,10 +129,14 @@ class AgreeingSources:
                 )
 
 
+def parts_of(source: Source) -> Sequence[Source]:
+    """Return the sources that *source* consists of."""
+    return source.sources if isinstance(source, AgreeingSources) else (source,)
+
+
 def unvouched(source: Source) -> tuple[Dialect, ...]:
     """Return the dialects of *source* that say nothing about verification, and of which nobody else does."""
-    parts = source.sources if isinstance(source, AgreeingSources) else (source,)
-    return tuple(dialect for part in parts if not part.vouches for dialect in part.dialects)
+    return tuple(dialect for part in parts_of(source) if not part.vouches for dialect in part.dialects)
 
 
 def _confusion(one: Forwarded, other: Forwarded) -> str | None:

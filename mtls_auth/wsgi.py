@@ -9,7 +9,7 @@ from mtls_auth.authenticator import Authenticator
 from mtls_auth.connection import Connection
 from mtls_auth.decision import Denied
 from mtls_auth.diagnostics import Diagnostics
-from mtls_auth.hidden_peers import check_peer_is_told
+from mtls_auth.silent_servers import check_server_tells
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -22,7 +22,7 @@ class ClientCertificateMiddleware:
 
     `denied_app` is a WSGI application that answers a denial instead; it finds the `Denied` in the environ.
     `diagnostics` adds the endpoint that `mtls-auth probe` asks; without it there is none. Raises `ConfigurationError`
-    under a server that is known to hide the peer by whose address the source trusts.
+    under a server that is known to keep what the source needs to itself.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ClientCertificateMiddleware:
         denied_app: "WSGIApplication | None" = None,
         diagnostics: Diagnostics | None = None,
     ) -> None:
-        check_peer_is_told(authenticator.source)
+        check_server_tells(authenticator.source)
         self.application = application
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied

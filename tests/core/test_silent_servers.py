@@ -13,12 +13,20 @@ from mtls_auth.authenticator import Authenticator
 from mtls_auth.dialects import NGINX, RFC9440
 from mtls_auth.errors import ConfigurationError
 from mtls_auth.forwarded import Forwarded
-from mtls_auth.hidden_peers import SERVERS, check_peer_is_told, hidden_by, hiding_server, needs_peer
 from mtls_auth.peers import TrustedProxies
 from mtls_auth.policy import AnyVerifiedCertificate, Fingerprint
 from mtls_auth.proxy_certificate import ProxyCertificate
 from mtls_auth.proxy_secret import ProxySecret
 from mtls_auth.server_environ import MOD_WSGI, ServerEnviron
+from mtls_auth.silent_servers import (
+    SERVERS,
+    check_server_tells,
+    hides_peer,
+    keeps_certificate,
+    needs_certificate,
+    needs_peer,
+    silence_of,
+)
 from mtls_auth.sources import AgreeingSources, Source, TLSSocket
 
 SHIM = "mtls_auth.servers.uvicorn:HTTPProtocol"
@@ -43,7 +51,7 @@ HIDING: dict[str, tuple[list[str], str]] = {
     "uvicorn, our protocol for something else": (["uvicorn", "app:app", "--env-file", SHIM], "uvicorn"),
     "gunicorn, asgi": (["/srv/venv/bin/gunicorn", "-k", "asgi", "app:app"], "gunicorn -k asgi"),
     "gunicorn, tornado": (["gunicorn", "-ktornado", "app:app"], "gunicorn -k tornado"),
-    "gunicorn, gevent_pywsgi": (["gunicorn", "--worker-class=gevent_pywsgi", "app:app"], "gunicorn -k gevent_pywsgi"),
+    "robyn": (["/srv/venv/bin/robyn", "app.py"], "robyn"),
     "gunicorn, uvicorn": (
         ["gunicorn", "--worker-class", "uvicorn_worker.UvicornWorker", "app:app"],
         "gunicorn -k uvicorn_worker.UvicornWorker",
@@ -59,7 +67,9 @@ HIDING: dict[str, tuple[list[str], str]] = {
 @pytest.mark.parametrize(("argv", "name"), HIDING.values(), ids=HIDING)
 def test_hiding(argv: list[str], name: str) -> None:
     """A program that hides the peer is called by its name, with the option that makes it hide."""
-    assert hidden_by(argv, {}) == name
+    silence = silence_of(argv, {})
+    assert silence is not None
+    assert silence.server == name
 
 
 SILENT: dict[str, list[str]] = {
@@ -70,6 +80,10 @@ SILENT: dict[str, list[str]] = {
     "gunicorn, sync": ["gunicorn", "-k", "sync", "app:app"],
     "gunicorn, gthread": ["gunicorn", "--worker-class=gthread", "app:app"],
     "gunicorn, gevent": ["gunicorn", "-k", "gevent", "app:app"],
+    "gunicorn, gevent_pywsgi": ["gunicorn", "--worker-class=gevent_pywsgi", "app:app"],
+    "gunicorn, our worker": ["gunicorn", "-k", "mtls_auth.servers.gunicorn.ASGIWorker", "app:app"],
+    "daphne, ours": ["/srv/lib/site-packages/mtls_auth/servers/daphne.py", "app:app"],
+    "cheroot, ours": ["/srv/lib/site-packages/mtls_auth/servers/cheroot.py", "app:app"],
     "gunicorn, a worker of the project": ["gunicorn", "-k", "project.workers.Worker", "app:app"],
     "gunicorn, the last one counts": ["gunicorn", "-k", "asgi", "-k", "gthread", "app:app"],
     "gunicorn, option without a value": ["gunicorn", "app:app", "-k"],
@@ -88,7 +102,7 @@ SILENT: dict[str, list[str]] = {
 @pytest.mark.parametrize("argv", SILENT.values(), ids=SILENT)
 def test_silent(argv: list[str]) -> None:
     """What tells the peer, or is not known, is not guessed at."""
-    assert hidden_by(argv, {}) is None
+    assert silence_of(argv, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +120,14 @@ def test_silent(argv: list[str]) -> None:
 )
 def test_variables(argv: list[str], environ: dict[str, str], name: str | None) -> None:
     """What a server takes from its environment counts, and less than what its command line says."""
-    assert hidden_by(argv, environ) == name
+    silence = silence_of(argv, environ)
+    assert (silence and silence.server) == name
+
+
+@pytest.fixture(autouse=True)
+def _without_shims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget that other tests have imported what makes hypercorn tell."""
+    monkeypatch.delitem(sys.modules, "mtls_auth.servers.hypercorn", raising=False)
 
 
 ADDRESS = TrustedProxies.parse(["10.0.0.1"])
@@ -135,9 +156,58 @@ def test_who_needs_the_peer(source: Source, needs: bool, monkeypatch: pytest.Mon
     """Trust by address needs it, whatever else is asked for; nothing else does."""
     assert needs_peer(source) is needs
     monkeypatch.setattr(sys, "argv", ["hypercorn", "app:app"])
-    assert hiding_server(source) == ("hypercorn" if needs else None)
+    silence = hides_peer(source)
+    assert (silence and silence.server) == ("hypercorn" if needs else None)
     monkeypatch.setattr(sys, "argv", ["gunicorn", "app:app"])
-    assert hiding_server(source) is None
+    assert hides_peer(source) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "needs"),
+    [
+        (TLSSocket(), True),
+        (BY_ADDRESS, False),
+        (BY_SECRET, False),
+        (Forwarded(dialect=NGINX, certificate=CERTIFICATE), True),
+        (ServerEnviron(MOD_WSGI), False),
+        (AgreeingSources((BY_SECRET, TLSSocket())), True),
+        (AgreeingSources((BY_ELSEWHERE, BY_ADDRESS)), False),
+    ],
+    ids=["tls", "address", "secret", "the proxy's own", "variables", "several", "several without"],
+)
+def test_who_needs_the_certificate(source: Source, needs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The TLS socket does, and a proxy that is known by its own certificate."""
+    assert needs_certificate(source) is needs
+    monkeypatch.setattr(sys, "argv", ["granian", "app:app"])
+    silence = keeps_certificate(source)
+    assert (silence and silence.server) == ("granian" if needs else None)
+    monkeypatch.setattr(sys, "argv", ["gunicorn", "app:app"])
+    assert keeps_certificate(source) is None
+
+
+def test_hypercorn_tells_once_its_module_is_there() -> None:
+    """Only the import of the module makes hypercorn tell: its configuration may do that in many ways."""
+    assert silence_of(["hypercorn", "app:app"], {}, {"mtls_auth.servers"}) is not None
+    assert silence_of(["hypercorn", "app:app"], {}, {"mtls_auth.servers.hypercorn"}) is None
+    assert silence_of(["granian", "app:app"], {}, {"", "mtls_auth.servers.hypercorn"}) is not None
+
+
+WITHOUT_A_WAY = ["granian", "robyn", "waitress"]
+
+
+@pytest.mark.parametrize("program", SERVERS)
+def test_the_way_round(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each server is named with what makes it tell, or with a proxy where nothing does; both problems come at once."""
+    monkeypatch.setattr(sys, "argv", [program, *(["-k", "asgi"] if program == "gunicorn" else [])])
+    with pytest.raises(ConfigurationError) as caught:
+        check_server_tells(AgreeingSources((BY_ADDRESS, TLSSocket())))
+    certificate, peer = caught.value.problems
+    assert "keeps client certificates to itself" in certificate
+    assert "does not tell who connected" in peer
+    for problem in caught.value.problems:
+        assert SERVERS[program].instead in problem
+    is_hopeless = program.removesuffix("-serve") in WITHOUT_A_WAY
+    assert ("a proxy in front" in certificate) is is_hopeless
 
 
 def _build_wsgi(authenticator: Authenticator) -> object:
@@ -161,7 +231,8 @@ def test_middlewares(build: Callable[[Authenticator], object], monkeypatch: pyte
         build(by_address)
     (problem,) = caught.value.problems
     assert problem.startswith("hypercorn does not tell who connected")
-    for way_out in ("gunicorn", SHIM, "ProxySecret", "server_address_is_peer=True", "every client can be the proxy"):
+    shim = "-c python:mtls_auth.servers.hypercorn"
+    for way_out in (shim, "ProxySecret", "server_address_is_peer=True", "every client can be the proxy"):
         assert way_out in problem
 
 
@@ -170,9 +241,9 @@ def test_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["uvicorn", "app:app"])
     monkeypatch.delenv("UVICORN_HTTP", raising=False)
     with pytest.raises(ConfigurationError, match=r"^uvicorn does not"):
-        check_peer_is_told(BY_ADDRESS)
+        check_server_tells(BY_ADDRESS)
     monkeypatch.setenv("UVICORN_HTTP", SHIM)
-    check_peer_is_told(BY_ADDRESS)
+    check_server_tells(BY_ADDRESS)
 
 
 def test_the_table() -> None:

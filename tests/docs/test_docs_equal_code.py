@@ -20,7 +20,7 @@ from django_mtls import signals
 from django_mtls.settings import Settings
 from mtls_auth import Dialect, Policy, Reason, ServerVariables
 from mtls_auth.dialects import BUILTIN
-from mtls_auth.hidden_peers import SERVERS
+from mtls_auth.silent_servers import SERVERS
 from mtls_auth.known_headers import known_headers
 from mtls_auth.recipes import RECIPES, Places
 from mtls_auth.server_environ import BUILTIN_VARIABLES
