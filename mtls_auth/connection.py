@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Self
 
 from mtls_auth.errors import CertificateRejected, Reason
@@ -9,6 +10,7 @@ from mtls_auth.header_names import Header, HeaderNames
 from mtls_auth.server_tls import EnvironFacts, ScopeFacts, ServerFacts, StatedFacts
 
 _NO_NAMES: frozenset[str] = frozenset()
+_NO_FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 # Not frozen: one is built on every request, and freezing would triple its cost.
@@ -32,6 +34,8 @@ class Connection:
     def from_environ(cls, environ: Mapping[str, Any], known: HeaderNames) -> Self:
         """Read a WSGI environ. A repeated field arrives joined by commas; other spellings cannot be seen."""
         keys = known.in_environ(environ)
+        if not keys:
+            return cls(EnvironFacts(environ), _NO_FIELDS, _NO_NAMES, _NO_NAMES, [])
         name_of = known.name_by_key
         return cls(EnvironFacts(environ), {name_of[key]: (environ[key],) for key in keys}, _NO_NAMES, keys)
 

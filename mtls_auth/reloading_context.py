@@ -4,12 +4,13 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Never, TypeAlias
+from typing import Any, Never, TypeAlias, TypeVar
 
 from mtls_auth.errors import Reason
 from mtls_auth.reloading import Reloading
 from mtls_auth.trust import Trust
 
+T = TypeVar("T", ssl.SSLSocket, ssl.SSLObject)
 Objection: TypeAlias = Callable[[bytes], Reason | None]
 
 _OBJECTION = "mtls_auth_objection"
@@ -40,11 +41,13 @@ class ReloadingContext(ssl.SSLContext):
     def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """Wrap an accepted socket, or a listening one, whose `accept()` then comes here and makes no handshake."""
         if _is_connected(sock):
-            return self._newest().wrap_socket(sock, *args, **kwargs)
+            loaded = self._reloading.current()
+            return self._bound(loaded, loaded.context.wrap_socket(sock, *args, **kwargs))
         return super().wrap_socket(sock, *args, **{**kwargs, "do_handshake_on_connect": False})
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        return self._newest().wrap_bio(*args, **kwargs)
+        loaded = self._reloading.current()
+        return self._bound(loaded, loaded.context.wrap_bio(*args, **kwargs))
 
     @property  # read by servers, and never to be written
     def verify_mode(self) -> ssl.VerifyMode:  # type: ignore[override]
@@ -56,20 +59,19 @@ class ReloadingContext(ssl.SSLContext):
     load_cert_chain = load_verify_locations = load_default_certs = _fixed
     set_ciphers = set_alpn_protocols = _fixed
 
-    def _newest(self) -> ssl.SSLContext:
-        loaded = self._reloading.current()
-        context, accepted_under = loaded.context, loaded.trust
+    def _bound(self, loaded: Loaded, tls: T) -> T:
+        """Bind one connection to what may be said against it later: its client was accepted under *loaded*."""
 
         def objection(leaf: bytes) -> Reason | None:
-            return self._reloading.current().trust.objection_to(leaf, accepted_under=accepted_under)
+            return self._reloading.current().trust.objection_to(leaf, accepted_under=loaded.trust)
 
-        setattr(context, _OBJECTION, objection)
-        return context
+        setattr(tls, _OBJECTION, objection)
+        return tls
 
 
 def objection_of(tls: Any) -> Objection | None:
     """Return what to ask, before each request, of a connection that may be older than the files; None if nothing."""
-    found: Objection | None = getattr(getattr(tls, "context", None), _OBJECTION, None)
+    found: Objection | None = getattr(tls, _OBJECTION, None)
     return found
 
 

@@ -27,6 +27,7 @@ from mtls_auth.reloading_context import objection_of
 PEER_EXTENSION = "mtls_auth.peer"
 SOCKET_KEY = "mtls_auth.socket"
 _REASONS = frozenset(Reason)
+_CHAIN = "mtls_auth_chain"
 _SOCKET_KEYS = ("gunicorn.socket", "gunicorn.sock", "werkzeug.socket", SOCKET_KEY)
 
 
@@ -80,10 +81,10 @@ class EnvironFacts:
         return _nested(self._environ, path)
 
     def _socket(self) -> Any:
-        environ = self._environ
         for key in _SOCKET_KEYS:
-            if key in environ:
-                return environ[key]
+            found = self._environ.get(key)
+            if found is not None:
+                return found
         return None
 
 
@@ -145,14 +146,18 @@ class StatedFacts:
 def verified_chain(tls: Any) -> tuple[bytes, ...]:
     """Return the chain that a socket's TLS verified, in DER, where Python has it (3.13), else the leaf; () without.
 
-    The leaf never comes from the chain: that is empty on a resumed session.
+    The leaf never comes from the chain: that is empty on a resumed session. Nor from memory: a connection may get a
+    certificate later, or another.
     """
     leaf: bytes | None = tls.getpeercert(True)
     if not leaf:
         return ()
-    get_verified_chain = getattr(tls, "get_verified_chain", None)
-    chain: tuple[bytes, ...] = tuple(get_verified_chain()) if get_verified_chain is not None else ()
-    return chain if chain and chain[0] == leaf else (leaf,)
+    known: tuple[bytes, ...] | None = getattr(tls, _CHAIN, None)
+    if known is None or known[0] != leaf:
+        chain = tuple(tls.get_verified_chain()) if hasattr(tls, "get_verified_chain") else ()
+        known = chain if chain and chain[0] == leaf else (leaf,)
+        setattr(tls, _CHAIN, known)  # asking for it again costs more than all the rest of a request
+    return known
 
 
 def _objected(error: str) -> CertificateRejected:
