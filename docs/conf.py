@@ -37,11 +37,12 @@ python_use_unqualified_type_names = True
 
 # Names of other projects, whose inventories a build without a network cannot read.
 nitpick_ignore_regex = [
-    (r"py:.*", r"(argparse|ast|collections|datetime|enum|ipaddress|pathlib|typing|x509)\..*"),
+    (r"py:.*", r"(argparse|ast|collections|datetime|enum|ipaddress|os|pathlib|ssl|typing|x509)\..*"),
     (r"py:.*", r"(asgiref|cryptography|django|starlette|uvicorn)\..*"),
     (
         r"py:class",
         r"(list\[tuple\[bytes|tuple\[str \| bytes)",
     ),  # an alias in a dataclass field, of which half is looked up
     (r"py:.*", r"(WSGIApplication|WSGIEnvironment|StartResponse|AbstractBaseUser|View)"),
+    (r"py:class", r"mtls_auth\.servers\.wsgiref\.S"),  # a type variable
 ]

@@ -10,27 +10,38 @@ from pathlib import Path
 from example_project.nginx import nginx_command
 from example_project.pki import PASSWORD
 from example_project.processes import Processes, check_port, interrupt_on_terminate
-from example_project.servers import APPS, SERVERS, server_command
+from example_project.servers import APPS, SERVERS, choose, server_command
 from example_project.site import CannotStart, Site
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the example until Ctrl-C; return the exit status."""
     options = _parser().parse_args(arguments)
+    try:
+        interrupt_on_terminate()
+        _serve(options)
+    except CannotStart as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> None:
     site = Site(options.directory.expanduser().absolute())
+    name, app = choose(options.server, options.app)
     environment = {
         "MTLS_EXAMPLE_DIRECTORY": str(site.directory),
         "MTLS_EXAMPLE_BEHIND": options.behind or "",
-        "MTLS_EXAMPLE_APP": options.app,
-        "HOME": str(site.directory),  # where gunicorn keeps its control socket
+        "MTLS_EXAMPLE_APP": app,
     }
-    processes = Processes(environment)
-    os.environ |= {name: value for name, value in environment.items() if name != "HOME"}
-    try:
-        interrupt_on_terminate()
-        check_port(options.port)
-        server = server_command(options.server, options.app, site, None if options.behind else options.port)
-        site.prepare()
+    os.environ |= environment
+    check_port(options.port)
+    server = server_command(name, app, site, None if options.behind else options.port)
+    site.prepare()
+    home = {"HOME": str(site.directory)}  # where gunicorn keeps its control socket
+    with Processes({**environment, **home}) as processes:
         if options.behind:
             proxy = nginx_command(site, options.port)
             site.socket.unlink(missing_ok=True)
@@ -40,15 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             processes.start(server, options.port)
         print(_what_next(site, options.port), flush=True)
         processes.wait()
-        raise CannotStart("The server has stopped: see above.")
-    except CannotStart as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.")
-        return 0
-    finally:
-        processes.stop()
+    raise CannotStart("The server has stopped: see above.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where everything is kept; delete it to start again (default: example_project/state)",
     )
     parser.add_argument("--behind", choices=["nginx"], help="put a real proxy in front (default: none)")
-    parser.add_argument("--app", choices=APPS, default="django", help="the application (default: django)")
+    parser.add_argument("--app", choices=APPS, help="the application (default: one that fits the server, or django)")
     parser.add_argument("--server", choices=SERVERS, help="the Python server (default: one that fits the application)")
     return parser
 

@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
+from typing import Self
 
 from example_project.site import CannotStart
 
@@ -19,19 +21,27 @@ _asked_to_stop = threading.Event()
 
 
 class Processes:
-    """Starts commands, each in a process group of its own, and stops them all."""
+    """Starts commands, each in a process group of its own; the end of the `with` block stops them all."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = {**os.environ, **environment}
         self._running: list[subprocess.Popen[bytes]] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
     def start(self, command: list[str], ready: int | Path) -> None:
-        """Start *command* and wait until it accepts connections on a loopback port or a Unix socket."""
+        """Start *command* and wait until it speaks TLS on a loopback port, or accepts on a Unix socket."""
         _stop_if_asked()
         process = subprocess.Popen(command, env=self._environment, start_new_session=True)
         self._running.append(process)
         deadline = time.monotonic() + _PATIENCE
-        while not _accepts(ready):
+        while not _serves(ready):
             _stop_if_asked()
             if process.poll() is not None:
                 raise CannotStart(f"{Path(command[0]).name} stopped with status {process.returncode}: see above.")
@@ -64,11 +74,26 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _accepts(place: int | Path) -> bool:
-    family = socket.AF_INET if isinstance(place, int) else socket.AF_UNIX
-    with socket.socket(family) as client:
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", place) if isinstance(place, int) else str(place)) == 0
+def _serves(place: int | Path) -> bool:
+    if isinstance(place, Path):
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(str(place)) == 0
+    # A whole handshake: of half a one some servers log a traceback.
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", place), timeout=_PATIENCE) as connection,
+            _any_server().wrap_socket(connection),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _any_server() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def check_port(port: int) -> None:
@@ -85,13 +110,12 @@ def interrupt_on_terminate() -> None:
     """Make SIGTERM the KeyboardInterrupt of Ctrl-C: whoever stops this process stops its children too."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        # Raised by whoever looks next: an exception out of here could arise in a destructor, which prints and drops it.
         _asked_to_stop.set()
-        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
 
 
 def _stop_if_asked() -> None:
-    # An exception that arises while a destructor runs is dropped: the signal came, and nothing followed.
     if _asked_to_stop.is_set():
         raise KeyboardInterrupt

@@ -30,10 +30,11 @@ from tests.integration.servers import unavailable
 
 pytestmark = pytest.mark.django_db
 
+OVER_TLS = {"wsgi.url_scheme": "https"}
 BELIEVED = {"SOURCE": "nginx", "TRUSTED_PROXIES": ["127.0.0.1"], "SERVER_ADDRESS_IS_PEER": True}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class FakeSocket:
     """The part of gunicorn's socket that is asked."""
 
@@ -66,7 +67,7 @@ def environ_of(mtls_auth: Mapping[str, Any], der: bytes, proxy: IssuedCertificat
     """Return the environ of a request that these settings believe; of several sources it is the first one's."""
     part = mtls_auth["SOURCES"][0] if "SOURCES" in mtls_auth else mtls_auth
     if part["SOURCE"] == "tls":
-        return {"gunicorn.socket": FakeSocket(("192.0.2.1", 1), ("127.0.0.1", 443), der)}
+        return {"gunicorn.socket": FakeSocket(("192.0.2.1", 1), ("127.0.0.1", 443), der), **OVER_TLS}
     dialect = BUILTIN[part["SOURCE"]].with_headers(**part.get("HEADERS", {}))
     fields = dict(headers_for(dialect, der))
     if secret := part.get("PROXY_SECRET"):
@@ -80,7 +81,8 @@ def environ_of(mtls_auth: Mapping[str, Any], der: bytes, proxy: IssuedCertificat
         return {**environ, "gunicorn.socket": FakeSocket("", address.removeprefix("unix:"))}
     if not part.get("TRUSTED_PROXIES") and own is None:  # a server that hides its peer
         return environ
-    return {**environ, "gunicorn.socket": FakeSocket((address, 1), ("127.0.0.1", 8000), own)}
+    over_tls = {} if own is None else OVER_TLS
+    return {**environ, "gunicorn.socket": FakeSocket((address, 1), ("127.0.0.1", 8000), own), **over_tls}
 
 
 def enroll(issued: IssuedCertificate, username: str) -> EnrolledCertificate:
@@ -102,7 +104,6 @@ def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any]
 @recipes(
     "common-names-settings",
     "django-settings-tls",
-    "gunicorn-settings",
     "hidden-peer",
     "hidden-peer-secret",
     "layer-4-settings",
@@ -111,6 +112,8 @@ def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any]
     "nginx-settings-tcp",
     "rfc9440-proxy-verifies",
     "rfc9440-trust-anchors",
+    "servers-behind",
+    "servers-settings",
     "sessions-settings",
     "speed-staleness",
     "trusted-addresses",
@@ -121,7 +124,6 @@ def ask(url: str, issued: IssuedCertificate | None, mtls_auth: Mapping[str, Any]
     "trusted-sources",
     "trusted-together",
     "unverified-trust-anchors",
-    "uvicorn-settings",
 )
 def test_settings(
     recipe_id: str, ca: CertificateAuthority, alice: IssuedCertificate, proxy: IssuedCertificate, tmp_path: Path

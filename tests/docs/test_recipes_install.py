@@ -17,7 +17,15 @@ IGNORED = shutil.ignore_patterns(
 )
 
 
-@recipes("contributing-setup", "django-install", "drf-install", "probe-install", "starlette-install", "wsgi-install")
+@recipes(
+    "contributing-setup",
+    "daphne-install",
+    "django-install",
+    "drf-install",
+    "probe-install",
+    "starlette-install",
+    "wsgi-install",
+)
 def test_the_extras_exist(recipe_id: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     text = text_of(recipe_id)

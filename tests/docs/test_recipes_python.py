@@ -78,7 +78,7 @@ def tls(issued: IssuedCertificate) -> dict[str, object]:
 def wsgi_body(application: Callable[..., Any], environ: dict[str, Any]) -> tuple[str, str]:
     """Return status and body of a WSGI application's answer."""
     statuses: list[str] = []
-    environ = {"wsgi.input": StringIO(), **environ}
+    environ = {"wsgi.input": StringIO(), "wsgi.url_scheme": "https", **environ}
     body = b"".join(application(environ, lambda status, headers: statuses.append(status)))
     return statuses[0], body.decode()
 
@@ -251,7 +251,11 @@ def test_the_diagnostic_endpoint(alice: IssuedCertificate, monkeypatch: pytest.M
     names = run_python(
         "probe-middleware", application=lambda *_: [b"the application's own"], authenticator=inner["authenticator"]
     )
-    asked = {"PATH_INFO": "/.well-known/mtls-auth", "gunicorn.socket": TLSConnection(alice)}
+    asked = {
+        "PATH_INFO": "/.well-known/mtls-auth",
+        "wsgi.url_scheme": "https",
+        "gunicorn.socket": TLSConnection(alice),
+    }
     _status, body = wsgi_body(names["application"], {**asked, "HTTP_AUTHORIZATION": f"Bearer {token}"})
     assert json.loads(body)["fingerprint_sha256"] == alice.fingerprint_sha256
     assert b"".join(names["application"](asked, lambda *_: None)) == b"the application's own"

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth import Reason
 from mtls_auth.testing import IssuedCertificate, escaped_pem
-from tests.docs.recipes import PINNED, recipe, recipes, text_of
+from tests.docs.recipes import PINNED, recipe, text_of
 from tests.docs.site import MakeSite
 from tests.integration.servers import LOCALHOST, Response, free_port, requires
 
@@ -60,18 +60,6 @@ def test_behind_nginx(make_site: MakeSite, settings: str, enrol: str, view: str,
 
 def _escaped(pem: bytes) -> str:
     return escaped_pem(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER))
-
-
-@recipes("gunicorn-tls", "uvicorn-tls")
-def test_tls_in_the_python_server(make_site: MakeSite, recipe_id: str) -> None:
-    site = make_site.with_users()
-    site.shell(text_of("django-enrol"))
-    port = free_port()
-    replaced = {"0.0.0.0": LOCALHOST, "8443": str(port)}  # noqa: S104  # what the text says
-    with site.server(recipe_id, replaced, port, settings="settings_tls"):
-        assert json.loads(site.ask(port, "alice").body)["user"] == "alice"
-        assert reason(site.ask(port, "mallory")) == (403, Reason.NOT_ENROLLED)
-        assert reason(site.ask(port, None)) == (403, Reason.CERTIFICATE_REQUIRED)
 
 
 @recipe("proxy-certificate-nginx", "trusted-certificate")

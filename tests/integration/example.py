@@ -160,6 +160,39 @@ def run_example(
     )
 
 
+def check_sentence(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Check that a start was refused in one sentence on stderr, which has these parts."""
+    assert result.returncode not in {0, -signal.SIGKILL}
+    assert "Traceback" not in result.stderr + result.stdout
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].endswith(".")
+    for part in parts:
+        assert part in lines[0]
+
+
+def denial(reason: str) -> dict[str, object]:
+    """Return what `/whoami` answers to somebody who is refused."""
+    return {"user": None, "certificate": None, "reason": reason}
+
+
+_REVOKE = """
+import django
+django.setup()
+from django_mtls import lifecycle
+from django_mtls.models import CRLReason, EnrolledCertificate
+lifecycle.revoke(EnrolledCertificate.objects.filter(user__username="bob"), CRLReason.KEY_COMPROMISE)
+"""
+
+
+def revoke_by_command(example: Example) -> None:
+    """Revoke bob's certificate in another process, as a management command does."""
+    environment = example.surroundings.environment(
+        {"DJANGO_SETTINGS_MODULE": "example_project.settings", "MTLS_EXAMPLE_DIRECTORY": str(example.directory)}
+    )
+    subprocess.run([sys.executable, "-c", _REVOKE], env=environment, check=True, timeout=30)
+
+
 def _processes() -> dict[int, tuple[int, int]]:
     """Return parent and session of every process that is no zombie."""
     command = [requires("ps"), "-A", "-o", "pid=,ppid=,sess=,stat="]

@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.example import Example, Surroundings, alive, carrying, revoke_in_admin, run_example
+from tests.integration.example import (
+    Example,
+    Surroundings,
+    alive,
+    carrying,
+    check_sentence,
+    denial,
+    revoke_by_command,
+    revoke_in_admin,
+    run_example,
+)
 from tests.integration.servers import LOCALHOST, free_port, requires
 
 SERVERS = (
@@ -53,11 +63,6 @@ def restored(example: Example) -> Iterator[Example]:
 def surroundings(tmp_path: Path) -> Surroundings:
     """A user's folders."""
     return Surroundings(tmp_path)
-
-
-def denial(reason: str) -> dict[str, object]:
-    """Return what `/whoami` answers to somebody who is refused."""
-    return {"user": None, "certificate": None, "reason": reason}
 
 
 def test_printed_commands(example: Example) -> None:
@@ -107,23 +112,6 @@ def test_revoked_in_the_admin(restored: Example) -> None:
         assert (response.status_code, response.json()) == (403, denial("revoked"))
         assert bob.get("/reports").json() == denial("revoked")
         assert alice.get("/whoami").json()["user"] == "alice"
-
-
-REVOKE = """
-import django
-django.setup()
-from django_mtls import lifecycle
-from django_mtls.models import CRLReason, EnrolledCertificate
-lifecycle.revoke(EnrolledCertificate.objects.filter(user__username="bob"), CRLReason.KEY_COMPROMISE)
-"""
-
-
-def revoke_by_command(example: Example) -> None:
-    """Revoke bob's certificate in another process, as a management command does."""
-    environment = example.surroundings.environment(
-        {"DJANGO_SETTINGS_MODULE": "example_project.settings", "MTLS_EXAMPLE_DIRECTORY": str(example.directory)}
-    )
-    subprocess.run([sys.executable, "-c", REVOKE], env=environment, check=True, timeout=30)
 
 
 def test_revoked_by_another_process(restored: Example) -> None:
@@ -241,17 +229,6 @@ def test_other_django_settings_in_the_environment(surroundings: Surroundings, ap
         response = example.ask("/whoami", "alice")
         assert response.status_code == 200
         assert response.json()["user"] == "alice"
-
-
-def check_sentence(result: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Check that a start was refused in one sentence on stderr, which has these parts."""
-    assert result.returncode not in {0, -signal.SIGKILL}
-    assert "Traceback" not in result.stderr + result.stdout
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].endswith(".")
-    for part in parts:
-        assert part in lines[0]
 
 
 def test_taken_port(surroundings: Surroundings) -> None:
