@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeAlias
 
 from cryptography import x509
@@ -27,6 +28,7 @@ logger = logging.getLogger("mtls_auth")
 File: TypeAlias = str | os.PathLike[str]
 
 _CRL = re.compile(rb"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
+_making = Lock()
 _ALPN = {"h1": "http/1.1", "h2": "h2"}
 # Said explicitly to be the same on every Python. 3.13 made its default strict, which refuses the many CAs without a
 # keyUsage; a CA below a root is a trust anchor of its own, so that not every client of the root is welcome.
@@ -140,9 +142,14 @@ class ServerTLS:
         return self.key_password
 
 
-@cache
 def _context(tls: ServerTLS, alpn_protocols: tuple[str, ...]) -> ssl.SSLContext:
     # gunicorn's sync and gthread workers ask for one at each connection.
+    with _making:
+        return _made(tls, alpn_protocols)
+
+
+@cache
+def _made(tls: ServerTLS, alpn_protocols: tuple[str, ...]) -> ssl.SSLContext:
     return tls.context(alpn_protocols)
 
 

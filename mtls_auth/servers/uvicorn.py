@@ -5,7 +5,7 @@ WebSocket protocols need no option: the HTTP protocol hands its upgrades to a cl
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,15 @@ def with_client_certificate(protocol: Any) -> Any:
     return type(protocol.__name__, (ours, protocol), {})
 
 
+def _handle_request(protocol: Any, handle: Callable[[Any], None], request: Any) -> None:
+    """Let HTTP/2 requests end that are all head: uvicorn 0.54 waits for an event that zttp 0.0.35 leaves out then."""
+    handle(request)
+    cycle = protocol.cycles.get(request.stream_id)
+    if cycle is not None and request.end_stream:
+        cycle.more_body = False
+        cycle.message_event.set()
+
+
 def _http2_protocol() -> Any:
     from uvicorn.protocols.http.auto_zttp_impl import AutoZttpProtocol
 
@@ -58,6 +67,8 @@ def _http2_protocol() -> Any:
             super()._switch(http2)
             protocol: Any = self.transport.get_protocol()
             _bind(protocol, self.transport)
+            if http2:
+                protocol.handle_request = partial(_handle_request, protocol, protocol.handle_request)
             if initial_data:
                 protocol.data_received(initial_data)
 

@@ -1,7 +1,7 @@
 """Workers that do not start without the TLS that their configuration asks for."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.sock import ssl_context
@@ -23,6 +23,11 @@ class TLSFirst(Worker):
             try:
                 ssl_context(self.cfg)
             except Exception as error:  # whatever a hook raises
-                self.log.error("the TLS context cannot be built, so nothing is served: %s", error)
-                sys.exit(Arbiter.WORKER_BOOT_ERROR)
+                self._refuse(f"the TLS context cannot be built: {error}")
+        elif self.cfg.ssl_context is not self.cfg.settings["ssl_context"].default:
+            self._refuse("gunicorn asks ssl_context only where certfile and keyfile are set: set them beside it")
         super().init_process()
+
+    def _refuse(self, why: str) -> NoReturn:
+        self.log.error("nothing is served: %s", why)
+        sys.exit(Arbiter.WORKER_BOOT_ERROR)

@@ -1,5 +1,6 @@
 """Tornado below gunicorn, for WSGI: `gunicorn -k mtls_auth.servers.gunicorn.TornadoWorker …`."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gunicorn.workers import gtornado
@@ -20,10 +21,14 @@ class _Container(WSGIContainer):
 
 
 class TornadoWorker(TLSFirst, gtornado.TornadoWorker):
-    """gunicorn's `tornado` worker with the connection's socket in each environ. WSGI applications only."""
+    """gunicorn's `tornado` worker with the connection's socket in each environ, for WSGI applications only.
+
+    The application runs in `--threads` threads beside the event loop.
+    """
 
     wsgi: Any
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.wsgi = _Container(self.wsgi)
+        # In the event loop's own thread Django would refuse to ask its database.
+        self.wsgi = _Container(self.wsgi, ThreadPoolExecutor(self.cfg.threads))
