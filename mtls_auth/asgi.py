@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -38,14 +39,14 @@ class ClientCertificateMiddleware:
         authenticator: Authenticator,
         *,
         denied_app: ASGIApp | None = None,
-        run_in_thread: RunInThread = asyncio.to_thread,
+        run_in_thread: RunInThread | None = None,
         diagnostics: Diagnostics | None = None,
     ) -> None:
         check_server_tells(authenticator.source)
         self.app = app
         self.authenticator = authenticator
         self.denied_app = denied_app or answer_denied
-        self.run_in_thread = run_in_thread
+        self.run_in_thread = run_in_thread or in_thread
         self.diagnostics = diagnostics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,6 +72,14 @@ async def authenticate(authenticator: Authenticator, connection: Connection, run
         return found
     decision: Decision = authenticator.recall(found) or await run_in_thread(authenticator.admit, found)
     return decision
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call *function* in a thread, from an event loop of asyncio or of trio."""
+    trio = sys.modules.get("trio")  # whoever runs it has imported it
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return await trio.to_thread.run_sync(function, *arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 async def answer_denied(scope: Scope, receive: Receive, send: Send) -> None:

@@ -190,6 +190,24 @@ def test_a_thread_where_needed(leaves: BrokenLeaves) -> None:
     assert mapper.threads != [threading.get_ident()]
 
 
+def test_a_thread_beside_trio(leaves: BrokenLeaves) -> None:
+    """In an event loop of trio the mapper is asked in a thread of trio's."""
+    trio = pytest.importorskip("trio")
+    application, mapper = Recorder(), ThreadMapper()
+    authenticator = Authenticator(TLSSocket(), policy=AnyVerifiedCertificate(), mapper=mapper)
+    middleware = ClientCertificateMiddleware(application, authenticator)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None: ...
+
+    trio.run(middleware, scope_of(Request(tls=leaves.good.der)), receive, send)
+    assert application.scopes[0][DECISION_KEY].principal == "user"
+    assert len(mapper.threads) == 1
+    assert mapper.threads != [threading.get_ident()]
+
+
 def test_the_caller_s_threads(leaves: BrokenLeaves) -> None:
     """The caller may say in which thread that is."""
     application, mapper = Recorder(), ThreadMapper()
