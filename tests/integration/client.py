@@ -53,6 +53,18 @@ def raw_connection(address: int | Path, *, source: str | None = None) -> socket.
     return socket.create_connection((LOCALHOST, address), TIMEOUT, (source, 0) if source else None)
 
 
+def tls_connection(
+    address: int | Path, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
+    """Connect over TLS, resuming *session*; raise HandshakeRefused where the server refuses that early."""
+    raw = raw_connection(address)
+    try:
+        return context.wrap_socket(raw, server_hostname="localhost", session=session)
+    except OSError as error:
+        raw.close()
+        raise HandshakeRefused(str(error)) from error
+
+
 class Client:
     """One connection, over TLS with a *context*; asks as often as the server keeps it open."""
 
@@ -60,13 +72,9 @@ class Client:
         self, address: int | Path, context: ssl.SSLContext | None = None, *, session: ssl.SSLSession | None = None
     ) -> None:
         """Connect, resuming *session*; raise HandshakeRefused where a server says so at once, as TLS 1.2 does."""
-        raw = raw_connection(address)
+        self.session: ssl.SSLSession | None = None
         self._http = http.client.HTTPConnection("localhost")
-        try:
-            self._http.sock = context.wrap_socket(raw, server_hostname="localhost", session=session) if context else raw
-        except OSError as error:
-            raw.close()
-            raise HandshakeRefused(str(error)) from error
+        self._http.sock = tls_connection(address, context, session) if context else raw_connection(address)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -93,7 +101,10 @@ class Client:
         """Ask for *path*; raise HandshakeRefused for no answer: TLS 1.3 refuses at the first read."""
         try:
             self._http.request("GET", path, headers={"Accept": "application/json", **(headers or {})})
+            connection = self._http.sock
             response = self._http.getresponse()
+            # After the first read, which brings the ticket of TLS 1.3, and before the last, which may close it.
+            self.session = connection.session if isinstance(connection, ssl.SSLSocket) else None
             return Reply(response.status, response.read().decode())
         except (OSError, http.client.HTTPException) as error:
             raise HandshakeRefused(repr(error)) from error
