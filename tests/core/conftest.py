@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -18,7 +19,17 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mtls_auth import Anonymous, Authenticated, Authenticator, CertificateRejected, Connection, Decision, Denied, Reason
+from mtls_auth import (
+    Anonymous,
+    Authenticated,
+    Authenticator,
+    CertificateRejected,
+    Connection,
+    Decision,
+    Denied,
+    Reason,
+    reloading,
+)
 from mtls_auth import asgi as asgi_adapter
 from mtls_auth import wsgi as wsgi_adapter
 from mtls_auth.known_headers import known_headers
@@ -26,6 +37,7 @@ from mtls_auth.peers import Peer
 from mtls_auth.server_tls import PEER_EXTENSION, StatedFacts
 from mtls_auth.starlette import CertificateUser, ClientCertificateBackend, decision
 from mtls_auth.testing import CertificateAuthority
+from tests.core.tls_lab import PKI, TLSLab
 from tests.pki import BrokenLeaves
 
 # Examples must not depend on the speed of the machine nor leave a database behind.
@@ -49,6 +61,36 @@ def ca() -> CertificateAuthority:
 def leaves(ca: CertificateAuthority) -> BrokenLeaves:
     """Its leaves, good and broken."""
     return BrokenLeaves(ca)
+
+
+@pytest.fixture(scope="session")
+def pki(leaves: BrokenLeaves) -> PKI:
+    """Who issues to TLS servers and their clients."""
+    return PKI(leaves)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, pki: PKI) -> TLSLab:
+    """The files of a TLS server of its own."""
+    return TLSLab(tmp_path, pki)
+
+
+@dataclass
+class Clock:
+    """A time that stands still until it is moved."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock by which changed files are looked for."""
+    clock = Clock()
+    monkeypatch.setattr(reloading, "time", clock)
+    return clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +172,13 @@ class FakeTransport:
 
 def environ_of(request: Request) -> dict[str, Any]:
     """Return the environ that gunicorn builds: underscore names dropped, repeated fields joined by commas."""
-    environ: dict[str, Any] = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "REMOTE_ADDR": STRANGER, **request.variables}
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "REMOTE_ADDR": STRANGER,
+        "wsgi.url_scheme": "https",
+        **request.variables,
+    }
     for name, value in request.headers:
         if "_" not in name:
             key = "HTTP_" + name.upper().replace("-", "_")

@@ -153,6 +153,8 @@ class SyncBrowser(Browser):
             environ[key] = f"{environ[key]},{value}" if key in environ else value
         if sent.peer is not None:
             environ["gunicorn.socket"] = FakeSocket(sent)
+        if sent.tls is not None:
+            environ["wsgi.url_scheme"] = "https"
         response = self.client.get(path, **environ)
         return answer_of(response, response.wsgi_request)
 
