@@ -156,11 +156,21 @@ class Process:
         if self._popen is None:
             return
         self.terminate()
+        deadline = time.monotonic() + 5
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(timeout=5)
+        while self._is_left() and time.monotonic() < deadline:  # a shell ends before the command that it runs
+            time.sleep(0.02)
         self._signal(signal.SIGKILL)
         self._popen.wait()
         self._popen = None
+
+    def _is_left(self) -> bool:
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
     def _signal(self, number: signal.Signals) -> None:
         # PermissionError: what macOS says of a group of zombies.
