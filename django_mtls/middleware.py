@@ -17,8 +17,7 @@ from django_mtls.denial import refuse
 from django_mtls.directory import Enrollment
 from django_mtls.request import attach, decision_of, take_connection
 from django_mtls.threads import run_in_request_thread
-from mtls_auth import Authenticated, CertificateRejected, Connection, Decision, Denied
-from mtls_auth.asgi import authenticate
+from mtls_auth import Authenticated, CertificateRejected, Connection, Decision, Denied, Identity
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -67,7 +66,10 @@ class ClientCertificateMiddleware(_Middleware):
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         authenticator = get_authenticator()
         connection = take_connection(request, authenticator.known_headers)
-        decision = await authenticate(authenticator, connection, run_in_request_thread)
+        found = authenticator.decide(connection)
+        decision: Decision = (
+            await run_in_request_thread(authenticator.admit, found) if isinstance(found, Identity) else found
+        )
         if (report := _diagnosis(request, connection, decision)) is not None:
             return report
         attach(request, decision)

@@ -53,7 +53,10 @@ class ClientCertificateMiddleware:
         if scope["type"] not in {"http", "websocket"}:
             return await self.app(scope, receive, send)
         connection = Connection.from_scope(scope, self.authenticator.known_headers)
-        decision = await authenticate(self.authenticator, connection, self.run_in_thread)
+        found = self.authenticator.decide(connection)
+        decision: Decision = (
+            await self.run_in_thread(self.authenticator.admit, found) if isinstance(found, Identity) else found
+        )
         scope = {**scope, "headers": connection.others, DECISION_KEY: decision}
         if self.diagnostics is not None and self.diagnostics.asked_by_scope(scope["path"], connection.others):
             body = self.diagnostics.body(self.authenticator.source, connection, decision)
@@ -63,15 +66,6 @@ class ClientCertificateMiddleware:
         if scope["type"] == "websocket":
             return await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": decision.reason.value})
         return await self.denied_app(scope, receive, send)
-
-
-async def authenticate(authenticator: Authenticator, connection: Connection, run_in_thread: RunInThread) -> Decision:
-    """`Authenticator.authenticate` for an event loop: leaves it only where the mapper must ask its database."""
-    found = authenticator.identify(connection)
-    if not isinstance(found, Identity):
-        return found
-    decision: Decision = authenticator.recall(found) or await run_in_thread(authenticator.admit, found)
-    return decision
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:

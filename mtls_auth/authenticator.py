@@ -74,6 +74,11 @@ class Authenticator:
         found = self.identify(connection)
         return self.admit(found) if isinstance(found, Identity) else found
 
+    def decide(self, connection: Connection) -> Decision | Identity:
+        """Decide without I/O, for event loops; return the identity where that takes `admit`, in a thread."""
+        found = self.identify(connection)
+        return self.recall(found) or found if isinstance(found, Identity) else found
+
     def identify(self, connection: Connection) -> Identity | Anonymous | Denied:
         """Return whose certificate this is, in force now and within the policy. No I/O."""
         identity = None

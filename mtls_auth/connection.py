@@ -49,7 +49,7 @@ class Connection:
         """Read raw header pairs, names in any case."""
         found, others = known.split(headers)
         if not found:
-            return cls(server, others=others)
+            return cls(server, _NO_FIELDS, _NO_NAMES, _NO_NAMES, others)
         fields: dict[str, list[str]] = {}  # a client may send a name a thousand times
         aliases = _NO_NAMES
         for (name, exact), (_raw_name, raw_value) in found:
