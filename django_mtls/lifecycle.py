@@ -17,10 +17,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from django_mtls import signals
-from django_mtls.issuer_key import issuer_key
 from django_mtls.models import CRLReason, EnrolledCertificate, Revocation, State
 from mtls_auth import Certificate
 from mtls_auth.certificate import spki_sha256
+from mtls_auth.issuer_key import issuer_key
 
 User = AbstractBaseUser | None
 

@@ -12,9 +12,9 @@ from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
 
 from django_mtls.compiled_query import CompiledQuery
-from django_mtls.issuer_key import issuer_key
 from django_mtls.models import EnrolledCertificate, Revocation, State
 from mtls_auth import CertificateRejected, Identity, Reason
+from mtls_auth.issuer_key import issuer_key
 from mtls_auth.names import check_stable
 
 _issuer_key = lru_cache(maxsize=256)(issuer_key)

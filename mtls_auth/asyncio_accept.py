@@ -16,6 +16,7 @@ from typing import Any
 from mtls_auth.handshakes import Logged
 from mtls_auth.peers import Peer
 
+_MAX_IDLE = 64
 _TIMEOUTS = {"ssl_handshake_timeout", "ssl_shutdown_timeout"}
 
 
@@ -84,7 +85,8 @@ class AcceptedConnection(asyncio.Protocol):
         except OSError:  # what failed has been logged, and the connection is closed
             return
         finally:
-            server.idle.append(context.of(None))
+            if len(server.idle) < _MAX_IDLE:
+                server.idle.append(context.of(None))
         if upgraded is None or upgraded.is_closing():  # the client left meanwhile
             return
         protocol = server.protocol_factory()

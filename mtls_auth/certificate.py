@@ -27,7 +27,7 @@ MAX_RSA_BITS = 8192
 MAX_SERIAL_BITS = 160  # RFC 5280 §4.1.2.2: 20 octets
 
 # What cryptography raises on hostile input; `Warning` because -W error turns its complaints into exceptions.
-_PARSER_ERRORS = (
+PARSER_ERRORS = (
     ValueError,
     TypeError,
     x509.InvalidVersion,
@@ -101,7 +101,7 @@ def load_certificate(der: bytes) -> Certificate:
         raise _malformed(f"is larger than {MAX_CERTIFICATE_BYTES} bytes")
     try:
         return _read(x509.load_der_x509_certificate(der), der)
-    except _PARSER_ERRORS as error:
+    except PARSER_ERRORS as error:
         raise _malformed(f"cannot be read ({type(error).__name__})") from error
 
 

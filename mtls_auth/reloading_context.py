@@ -13,6 +13,8 @@ from mtls_auth.trust import Trust
 T = TypeVar("T", ssl.SSLSocket, ssl.SSLObject)
 Objection: TypeAlias = Callable[[bytes], Reason | None]
 
+HANDSHAKE_TIMEOUT = 10.0  # seconds
+
 _OBJECTION = "mtls_auth_objection"
 
 
@@ -40,10 +42,15 @@ class ReloadingContext(ssl.SSLContext):
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """Wrap an accepted socket, or a listening one, whose `accept()` then comes here and makes no handshake."""
-        if _is_connected(sock):
-            loaded = self._reloading.current()
-            return self._bound(loaded, loaded.context.wrap_socket(sock, *args, **kwargs))
-        return super().wrap_socket(sock, *args, **{**kwargs, "do_handshake_on_connect": False})
+        if _is_listening(sock):
+            return super().wrap_socket(sock, *args, **{**kwargs, "do_handshake_on_connect": False})
+        loaded = self._reloading.current()
+        patience = sock.gettimeout()
+        if patience is None:  # a client that says nothing must not hold up a thread for ever
+            sock.settimeout(HANDSHAKE_TIMEOUT)
+        tls = loaded.context.wrap_socket(sock, *args, **kwargs)
+        tls.settimeout(patience)
+        return self._bound(loaded, tls)
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         loaded = self._reloading.current()
@@ -56,14 +63,26 @@ class ReloadingContext(ssl.SSLContext):
     def _fixed(self, *args: object, **kwargs: object) -> Never:
         raise TypeError("this context comes from a ServerTLS: set it there")
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if any(name in vars(kind) for kind in type(self).__mro__):
+            raise AttributeError(f"{name} of this context comes from a ServerTLS: set it there")
+        super().__setattr__(name, value)
+
     load_cert_chain = load_verify_locations = load_default_certs = _fixed
     set_ciphers = set_alpn_protocols = _fixed
 
     def _bound(self, loaded: Loaded, tls: T) -> T:
         """Bind one connection to what may be said against it later: its client was accepted under *loaded*."""
 
+        asked: tuple[Trust, bytes | None] = (loaded.trust, None)
+        answer: Reason | None = None
+
         def objection(leaf: bytes) -> Reason | None:
-            return self._reloading.current().trust.objection_to(leaf, accepted_under=loaded.trust)
+            nonlocal asked, answer
+            newest = self._reloading.current().trust
+            if newest is not asked[0] or (leaf is not asked[1] and newest is not loaded.trust):
+                asked, answer = (newest, leaf), newest.objection_to(leaf, accepted_under=loaded.trust)
+            return answer
 
         setattr(tls, _OBJECTION, objection)
         return tls
@@ -75,9 +94,5 @@ def objection_of(tls: Any) -> Objection | None:
     return found
 
 
-def _is_connected(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
+def _is_listening(sock: socket.socket) -> bool:
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))

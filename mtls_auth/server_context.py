@@ -1,33 +1,20 @@
 """TLS at the Python server: one set of parameters for every server, whose files may change while it runs."""
 
-import logging
-import os
-import re
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from mtls_auth.errors import ConfigurationError
 from mtls_auth.handshakes import log_failures_of
+from mtls_auth.problems import Problems
 from mtls_auth.reloading import Reloading
 from mtls_auth.reloading_context import Loaded, ReloadingContext
-from mtls_auth.trust import Trust
+from mtls_auth.trust_files import File, certificates_of, read_trust, trust_in
 
-logger = logging.getLogger("mtls_auth")
-
-File: TypeAlias = str | os.PathLike[str]
-
-_CRL = re.compile(rb"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
 _making = Lock()
 _ALPN = {"h1": "http/1.1", "h2": "h2"}
 # Said explicitly to be the same on every Python. 3.13 made its default strict, which refuses the many CAs without a
@@ -70,7 +57,9 @@ class ServerTLS:
         Made while an asyncio loop runs, it has that loop's servers log who it was that failed the handshake.
         """
         self._name_peers()
-        return ReloadingContext(Reloading(self.files, partial(self.load, tuple(alpn_protocols))))
+        return ReloadingContext(
+            Reloading(self.files, partial(self.load, tuple(alpn_protocols)), ends=lambda loaded: loaded.trust.ends)
+        )
 
     def gunicorn(self, conf: Any, default_ssl_context_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Return the context for a worker of gunicorn: `ssl_context = tls.gunicorn` in its configuration file."""
@@ -82,48 +71,31 @@ class ServerTLS:
         """Return the context for uvicorn: `uvicorn.run(…, ssl_context_factory=tls.uvicorn)`."""
         return self.context(getattr(config.http_protocol_class, "alpn_protocols", ()))
 
-    def trust(self) -> Trust:
-        """Read whom the files trust. Raises `ConfigurationError` with everything that is wrong."""
-        problems: list[str] = []
-        authorities: Sequence[x509.Certificate] = ()
-        crls: tuple[x509.CertificateRevocationList, ...] = ()
-        with _found_in(problems, f"client CA {self.client_ca}"):
-            authorities = x509.load_pem_x509_certificates(Path(self.client_ca).read_bytes())
-        if self.crl is not None:
-            with _found_in(problems, f"CRL {self.crl}"):
-                crls = _crls_in(Path(self.crl).read_bytes())
-        if problems:
-            raise ConfigurationError(*problems)
-        return Trust(authorities=frozenset(authorities), crls=crls)
-
     def load(self, alpn_protocols: Sequence[str] = ()) -> Loaded:
         """Read the files into a context that stays as it is. Raises `ConfigurationError` with everything wrong."""
-        problems: list[str] = []
+        problems = Problems()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.options |= ssl.OP_NO_RENEGOTIATION  # a connection's certificate is the one of its handshake
         context.verify_mode = ssl.CERT_REQUIRED if self.required else ssl.CERT_OPTIONAL
-        context.verify_flags = _VERIFY | (ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF if self.crl is not None else 0)
-        with _found_in(problems, f"certificate {self.certificate}"):
-            x509.load_pem_x509_certificates(Path(self.certificate).read_bytes())
-        with _found_in(problems, f"key {self.key}"):
+        context.verify_flags = _VERIFY
+        with problems.of(f"certificate {self.certificate}"):
+            certificates_of(self.certificate)
+        with problems.of(f"key {self.key}"):
             Path(self.key).read_bytes()
         if not problems:
-            with _found_in(problems, f"key {self.key} of certificate {self.certificate}"):
+            with problems.of(f"key {self.key} of certificate {self.certificate}"):
                 context.load_cert_chain(self.certificate, self.key, self._password)
-        with _found_in(problems, f"ciphers {self.ciphers}"):
+        with problems.of(f"ciphers {self.ciphers}"):
             if self.ciphers is not None:
                 context.set_ciphers(self.ciphers)
-        with _found_in(problems, "minimum_version"):
+        with problems.of("minimum_version"):
             if self.minimum_version not in {ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3}:
                 raise ValueError("give ssl.TLSVersion.TLSv1_2 or TLSv1_3: older ones are broken (RFC 8996)")
             context.minimum_version = self.minimum_version
-        with _found_in(problems):
-            trust = self.trust()
-            context.load_verify_locations(cadata=b"".join(ca.public_bytes(Encoding.DER) for ca in trust.authorities))
-            if self.crl is not None:
-                context.load_verify_locations(self.crl)
-        if problems:
-            raise ConfigurationError(*problems)
+        with problems.of(f"client CA {self.client_ca}"):
+            trust = read_trust(self.client_ca, self.crl)
+            trust_in(context, trust)
+        problems.check()
         if alpn_protocols:
             context.set_alpn_protocols(list(alpn_protocols))
         if self.log_failures:
@@ -151,33 +123,3 @@ def _context(tls: ServerTLS, alpn_protocols: tuple[str, ...]) -> ssl.SSLContext:
 @cache
 def _made(tls: ServerTLS, alpn_protocols: tuple[str, ...]) -> ssl.SSLContext:
     return tls.context(alpn_protocols)
-
-
-@contextmanager
-def _found_in(problems: list[str], what: str = "") -> Iterator[None]:
-    """Add what is wrong to *problems*, and go on."""
-    try:
-        yield
-    except ConfigurationError as error:
-        problems.extend(error.problems)
-    except ssl.SSLError as error:
-        problems.append(f"{what}: {(error.reason or str(error)).replace('_', ' ').lower()}")
-    except OSError as error:
-        problems.append(f"{what}: {error.strerror}")
-    except ValueError as error:
-        problems.append(f"{what}: {error}")
-
-
-def _crls_in(data: bytes) -> tuple[x509.CertificateRevocationList, ...]:
-    crls = tuple(map(x509.load_pem_x509_crl, _CRL.findall(data)))
-    if not crls:
-        raise ValueError("there is no X509 CRL in it")
-    now = datetime.now(UTC)
-    for crl in crls:
-        if crl.next_update_utc is not None and crl.next_update_utc < now:
-            logger.error(
-                "the CRL of %s has expired at %s: every client of that CA is refused until a newer one is there",
-                crl.issuer.rfc4514_string(),
-                crl.next_update_utc,
-            )
-    return crls

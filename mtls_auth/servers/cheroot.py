@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 THREADS = 10
+HANDSHAKE_TIMEOUT = 3  # seconds, in which one of these threads is taken
 
 
 class Adapter(BuiltinSSLAdapter):
@@ -38,14 +39,17 @@ class Adapter(BuiltinSSLAdapter):
 
 
 class Connection(HTTPConnection):
-    """A connection whose handshake is the first thing that a thread does for it, within the server's `timeout`."""
+    """A connection whose handshake is the first thing that a thread does for it, within three seconds."""
 
     def communicate(self) -> bool:
         if not self.ssl_env:
+            patience = self.socket.gettimeout()
+            self.socket.settimeout(HANDSHAKE_TIMEOUT)
             try:
                 self.socket.do_handshake()
             except OSError:  # the context has logged it
                 return False
+            self.socket.settimeout(patience)
             self.ssl_env = self.server.ssl_adapter.get_environ(self.socket)
         return bool(super().communicate())  # type: ignore[no-untyped-call]
 

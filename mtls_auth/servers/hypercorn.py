@@ -132,9 +132,9 @@ def _check(app: Any, config: Config) -> None:
             "hypercorn tells a WSGI application neither the client certificate nor the peer: name an ASGI "
             "application, or serve this one with gunicorn"
         )
-    if ours and not config.ssl_enabled:
+    if (ours or config.ca_certs or config.verify_mode) and not config.ssl_enabled:
         problems.append(
-            "hypercorn serves plain HTTP without certfile and keyfile: set them beside create_ssl_context, to the "
+            "hypercorn serves plain HTTP without certfile and keyfile: set them too; beside create_ssl_context, to the "
             "files of its ServerTLS"
         )
     if config.ca_certs and not config.verify_mode and not ours:

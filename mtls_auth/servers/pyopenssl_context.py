@@ -43,7 +43,8 @@ class PyOpenSSLContext:
     """
 
     def __init__(self, tls: ServerTLS, alpn_protocols: Sequence[bytes]) -> None:
-        self.reloading = Reloading(tls.files, partial(_load, tls, alpn_protocols))
+        load = partial(_load, tls, alpn_protocols)
+        self.reloading = Reloading(tls.files, load, ends=lambda loaded: loaded.trust.ends)
         self.log_failures = tls.log_failures
 
     def connection(self, peer: Callable[[], str | None]) -> "Connection":

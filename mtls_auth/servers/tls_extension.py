@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from cryptography import x509
 
 from mtls_auth.asgi import Scope
+from mtls_auth.certificate import PARSER_ERRORS
 from mtls_auth.errors import Reason
 from mtls_auth.peers import Peer
 from mtls_auth.reloading_context import objection_of
@@ -69,8 +70,8 @@ class ConnectionApp:
             extensions = {**self._extensions}
             if theirs := scope.get("extensions"):
                 extensions = {**theirs, **extensions}
-                if "tls" in theirs and any(map(theirs["tls"].get, _TELLING)):
-                    extensions["tls"] = theirs["tls"]
+                if (tls := theirs.get("tls")) and any(map(tls.get, _TELLING)):
+                    extensions["tls"] = tls
             if self._objection is not None and (reason := self._objection()) is not None:
                 extensions["tls"] = {**extensions["tls"], "client_cert_error": reason.value}
             scope["extensions"] = extensions
@@ -97,7 +98,7 @@ def _peer(sock: socket.socket | None) -> str | None:
 def _subject(leaf: bytes) -> str | None:
     try:
         return x509.load_der_x509_certificate(leaf).subject.rfc4514_string()
-    except ValueError:  # the source's own decoder says what is wrong with it
+    except PARSER_ERRORS:  # the source's own decoder says what is wrong with it
         return None
 
 

@@ -19,7 +19,11 @@ else:
 
 def _bind(protocol: Any, transport: Any) -> None:
     """Bind the application of one connection, and of the WebSocket that it may become, to what its TLS says."""
-    protocol.app = ConnectionApp.on(protocol.app, transport)
+    try:
+        protocol.app = ConnectionApp.on(protocol.app, transport)
+    except BaseException:
+        transport.abort()  # the protocol has the transport already, and would serve the bare application
+        raise
     websocket = getattr(protocol, "ws_protocol_class", None)
     if websocket is not None:
         protocol.ws_protocol_class = with_client_certificate(websocket)

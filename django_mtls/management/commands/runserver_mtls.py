@@ -46,7 +46,7 @@ class Command(RunserverCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # In the process that only watches the files, too: it is the one that says what is wrong, and ends.
         self.client: ClientFiles | None = None
-        given = [name for name in _FILES if options[name]]
+        given = [name for name in _FILES if options[name] is not None]  # "" is a variable that is not set
         if not given and not options["crl"]:
             options |= self._make_files(options["user"])
         elif len(given) < len(_FILES):

@@ -20,7 +20,11 @@ class _Protocol(gasgi.ASGIProtocol):
         if self.cfg.is_ssl and transport.get_extra_info("ssl_object") is None:
             transport.abort()
             return
-        self.app = ConnectionApp.on(self.app, transport)
+        try:
+            self.app = ConnectionApp.on(self.app, transport)
+        except BaseException:
+            transport.abort()
+            raise
         super().connection_made(transport)
 
 

@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
-from django_mtls.issuer_key import issuer_key
+from mtls_auth.issuer_key import issuer_key
 
 BASE = x509.Name.from_rfc4514_string("CN=Example CA,O=Example")
 
