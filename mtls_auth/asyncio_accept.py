@@ -57,43 +57,64 @@ class AcceptedConnection(asyncio.Protocol):
 
     def __init__(self, server: "_Server") -> None:
         self._server = server
-        # What comes between the end of the handshake and the hand-over.
-        self._early: list[Callable[[Any], object]] = []
+        self._is_done = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as servers call it
+        self._accepted = transport
         # Not as a task, which would start after the first bytes may have come: uvloop reads at once.
-        handshake = self._handshake(transport)
+        handshake = self._handshake()
         waiter = handshake.send(None)
         waiter.add_done_callback(partial(_resume, handshake))
 
     def data_received(self, data: bytes) -> None:
-        self._early.append(lambda protocol: protocol.data_received(data))
+        upgraded, protocol = self._at_once()
+        if not upgraded.is_closing():
+            _feed(protocol, data)
 
-    def eof_received(self) -> None:
-        self._early.append(lambda protocol: protocol.eof_received())
+    def eof_received(self) -> bool | None:
+        _upgraded, protocol = self._at_once()
+        return protocol.eof_received()  # type: ignore[no-any-return]
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._early.append(lambda protocol: protocol.connection_lost(error))
-
-    async def _handshake(self, transport: asyncio.Transport) -> None:
+    async def _handshake(self) -> None:
         server = self._server
         context = server.idle.pop() if server.idle else ConnectionContext(server.context)
         try:
             upgraded: Any = await server.loop.start_tls(
-                transport, self, context.of(transport), server_side=True, **server.timeouts
+                self._accepted, self, context.of(self._accepted), server_side=True, **server.timeouts
             )
         except OSError:  # what failed has been logged, and the connection is closed
             return
         finally:
             if len(server.idle) < _MAX_IDLE:
                 server.idle.append(context.of(None))
-        if upgraded is None or upgraded.is_closing():  # the client left meanwhile
-            return
-        protocol = server.protocol_factory()
+        if upgraded is not None and not upgraded.is_closing() and not self._is_done:  # else the client left meanwhile
+            self._hand_over(upgraded)
+
+    def _at_once(self) -> tuple[Any, Any]:
+        # asyncio passes on what has come with the end of the handshake before `start_tls` returns.
+        tls: Any = self._accepted.get_protocol()
+        return tls._app_transport, self._hand_over(tls._app_transport)
+
+    def _hand_over(self, upgraded: Any) -> Any:
+        self._is_done = True
+        protocol: Any = self._server.protocol_factory()
         upgraded.set_protocol(protocol)
-        protocol.connection_made(upgraded)
-        for event in self._early:
-            event(protocol)
+        try:
+            protocol.connection_made(upgraded)
+        except BaseException:
+            upgraded.abort()  # nobody has the connection
+            raise
+        return upgraded.get_protocol()  # it may have chosen another one, by ALPN
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    if not isinstance(protocol, asyncio.BufferedProtocol):
+        return protocol.data_received(data)  # type: ignore[no-any-return]
+    while data:
+        buffer = memoryview(protocol.get_buffer(len(data)))
+        size = min(len(buffer), len(data))
+        buffer[:size], data = data[:size], data[size:]
+        protocol.buffer_updated(size)
 
 
 def _resume(handshake: Coroutine[Any, Any, None], waiter: object) -> None:

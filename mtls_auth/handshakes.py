@@ -54,11 +54,13 @@ class Logged(_TLS):
 
     # Of TLS over memory, as asyncio and trio have it: set by whoever accepted the connection.
     peer: str | None = None
+    _is_done = False
     send_alert: Callable[[], None] | None = None
 
     def do_handshake(self, *args: Any) -> None:
         try:
             super().do_handshake(*args)
+            self._is_done = True
         except _NOT_YET:
             raise
         except ssl.SSLError as error:
@@ -69,13 +71,15 @@ class Logged(_TLS):
 
     def read(self, *args: Any) -> Any:
         try:
-            return super().read(*args)
+            found = super().read(*args)
         except _NOT_YET:
             raise
         except ssl.SSLError as error:
-            if self.version() is None:  # a socket that made no handshake when it was accepted makes it here
+            if not self._is_done:  # a socket that made no handshake when it was accepted makes it here
                 self._log(error)
             raise
+        self._is_done = True
+        return found
 
     def _log(self, error: ssl.SSLError) -> None:
         peer = Peer.of(self) if isinstance(self, socket.socket) else self.peer

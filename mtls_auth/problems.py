@@ -19,7 +19,7 @@ class Problems(list[str]):
         except ConfigurationError as error:
             self.extend(error.problems)
         except ssl.SSLError as error:
-            self.append(f"{what}: {(error.reason or str(error)).replace('_', ' ').lower()}")
+            self.append(f"{what}: {_words_of(error)}")
         except OSError as error:
             self.append(f"{what}: {error.strerror}")
         except PARSER_ERRORS as error:
@@ -29,3 +29,11 @@ class Problems(list[str]):
         """Raise `ConfigurationError` if there are any."""
         if self:
             raise ConfigurationError(*self)
+
+
+def _words_of(error: ssl.SSLError) -> str:
+    reason: str | None = getattr(error, "reason", None)  # set by OpenSSL alone
+    if reason is not None:
+        return reason.replace("_", " ").lower()
+    text = str(error.args[-1] if error.args else error)
+    return "it cannot be read" if "_ssl.c" in text else text

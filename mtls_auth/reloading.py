@@ -56,9 +56,9 @@ class Reloading(Generic[T]):
                 self._value = self._load()
                 self._end = self._ends_at(self._value)
             except Exception as error:  # of whatever kind: those who connect are not to blame for it
-                logger.error("the files cannot be used, what was loaded before stays in force: %s", error)
+                logger.error("changed files are not used, the old ones stay in force: %s", error)
             else:
-                logger.info("loaded again: %s", ", ".join(str(file) for file in self._files))
+                logger.info("changed files are in force: %s", ", ".join(str(file) for file in self._files))
         self._next_look = time.monotonic() + LOOK_EVERY
 
     def _look(self) -> _Stamp:

@@ -71,7 +71,7 @@ class EnvironFacts:
             return ()
         try:
             chain = verified_chain(tls)
-        except (OSError, ValueError):  # closed meanwhile, or the handshake is not done
+        except (OSError, ValueError, AttributeError):  # closed meanwhile, or the handshake is not done
             return ()
         if chain and (objection := objection_of(tls)) is not None and (reason := objection(chain[0])) is not None:
             raise _objected(reason)

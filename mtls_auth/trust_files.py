@@ -52,14 +52,15 @@ def certificates_of(file: File) -> Sequence[x509.Certificate]:
 def trust_in(context: ssl.SSLContext, trust: Trust) -> None:
     """Make *context* verify clients by *trust*.
 
-    Where there is a list for each of our CAs too, the whole path is looked up in the lists, else the leaf alone.
+    Where our CAs are roots, each with a list of its own, the whole path is looked up in the lists, else the leaf alone:
+    of an anchor below a root OpenSSL would look for a list that the anchor itself has signed.
     """
     if trust.authorities:
         context.load_verify_locations(cadata=b"".join(ca.public_bytes(Encoding.DER) for ca in trust.authorities))
     if trust.revoked is None:
         return
     flag = ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
-    if all(issuer_key(authority.issuer) in trust.revoked for authority in trust.authorities):
+    if all(ca.issuer == ca.subject and issuer_key(ca.issuer) in trust.revoked for ca in trust.authorities):
         flag = ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
     context.verify_flags |= flag
     # OpenSSL takes lists from files alone, and from the operator's file it would trust certificates, too.

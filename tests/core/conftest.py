@@ -150,6 +150,8 @@ class FakeTransport:
     extra: Mapping[str, object]
     written: bytearray = field(default_factory=bytearray)
     closed: bool = False
+    aborted: bool = False
+    protocol: Any = None
 
     def get_extra_info(self, name: str, default: object = None) -> Any:
         return self.extra.get(name, default)
@@ -160,10 +162,17 @@ class FakeTransport:
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
     def is_closing(self) -> bool:
         return self.closed
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> Any:
+        return self.protocol
 
     def pause_reading(self) -> None: ...
 

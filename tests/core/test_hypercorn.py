@@ -192,15 +192,21 @@ def serve_for_a_moment(loop: Loop, app: Any, config: Config) -> None:
     loop.run(partial(loop.serve, app, config, shutdown_trigger=partial(loop.sleep, 0)))
 
 
+WITH_TLS = {"certfile": "server.pem", "keyfile": "server.key"}
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "HTTP/3": (application, {"quic_bind": "127.0.0.1:8443"}, "leave out --quic-bind"),
     "WSGI": (wsgi_application, {}, "name an ASGI application"),
-    "nobody is asked": (application, {"ca_certs": "ca.pem"}, "add --verify-mode CERT_OPTIONAL or CERT_REQUIRED"),
-    "CERT_NONE": (
+    "nobody is asked": (
         application,
-        {"ca_certs": "ca.pem", "verify_mode": ssl.CERT_NONE},
+        {**WITH_TLS, "ca_certs": "ca.pem"},
         "add --verify-mode CERT_OPTIONAL or CERT_REQUIRED",
     ),
+    "CERT_NONE": (
+        application,
+        {**WITH_TLS, "ca_certs": "ca.pem", "verify_mode": ssl.CERT_NONE},
+        "add --verify-mode CERT_OPTIONAL or CERT_REQUIRED",
+    ),
+    "no certificate": (application, {"verify_mode": ssl.CERT_REQUIRED}, "without certfile and keyfile: set them too"),
 }
 
 

@@ -4,13 +4,25 @@ import ssl
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from mtls_auth import Reason
 from mtls_auth.peers import Peer
-from mtls_auth.server_tls import PEER_EXTENSION, EnvironFacts, ScopeFacts, StatedFacts
-from tests.core.conftest import FakeSocket
+from mtls_auth.server_tls import (
+    PEER_EXTENSION,
+    SOCKET_KEY,
+    EnvironFacts,
+    ScopeFacts,
+    StatedFacts,
+    verified_chain,
+)
+from tests.core.conftest import FakeSocket, reason_of
+from tests.core.tls_lab import TLSLab, connected
 
-DER = b"0\x03\x02\x01\x00"
+DER, ISSUER = b"0\x03\x02\x01\x00", b"0\x03\x02\x01\x01"
 PEM = ssl.DER_cert_to_PEM_cert(DER)
+OVER_TLS = {"wsgi.url_scheme": "https"}
 
 
 class Gone(FakeSocket):
@@ -53,38 +65,61 @@ class PlainSocket:
 )
 def test_environ(socket: object, peer: str | None, chain: tuple[bytes, ...]) -> None:
     """gunicorn's socket tells the peer and the certificate; without it nothing is known."""
-    facts = EnvironFacts({"gunicorn.socket": socket, "REMOTE_ADDR": "203.0.113.9"} if socket else {})
+    facts = EnvironFacts({"gunicorn.socket": socket, "REMOTE_ADDR": "203.0.113.9", **OVER_TLS} if socket else OVER_TLS)
     assert facts.peer() == peer
     assert facts.client_chain() == chain
+
+
+@pytest.mark.parametrize("key", ["gunicorn.socket", "gunicorn.sock", "werkzeug.socket", SOCKET_KEY])
+@pytest.mark.parametrize(
+    ("socket", "peer", "chain"),
+    [
+        (FakeSocket("10.0.0.1", DER), "10.0.0.1", (DER,)),
+        (PlainSocket(), "10.0.0.1", ()),
+        (None, None, ()),
+    ],
+    ids=["certificate", "plain", "none"],
+)
+def test_sockets_of_servers(key: str, socket: object, peer: str | None, chain: tuple[bytes, ...]) -> None:
+    """Every server's socket tells the same, under the name that this server gives it."""
+    facts = EnvironFacts({key: socket, **OVER_TLS})
+    assert (facts.peer(), facts.client_chain()) == (peer, chain)
 
 
 @pytest.mark.parametrize(
     ("environ", "peer", "chain"),
     [
-        ({"werkzeug.socket": FakeSocket("10.0.0.1", DER)}, "10.0.0.1", (DER,)),
-        ({"werkzeug.socket": PlainSocket()}, "10.0.0.1", ()),
         ({"werkzeug.socket": FakeSocket("10.0.0.1", DER), "gunicorn.socket": None}, "10.0.0.1", (DER,)),
         ({"werkzeug.socket": FakeSocket("10.0.0.1", DER), "gunicorn.socket": PlainSocket()}, "10.0.0.1", ()),
-        ({"werkzeug.socket": None}, None, ()),
+        ({SOCKET_KEY: FakeSocket("10.0.0.2", DER), "gunicorn.sock": FakeSocket("10.0.0.1")}, "10.0.0.1", ()),
         ({"HTTP_WERKZEUG.SOCKET": "10.0.0.1", "werkzeug_socket": FakeSocket("10.0.0.1", DER)}, None, ()),
     ],
-    ids=["certificate", "plain", "no other", "gunicorn's first", "none", "other names"],
+    ids=["the only one", "a plain one first", "gunicorn's first", "other names"],
 )
-def test_environ_of_werkzeug(environ: dict[str, Any], peer: str | None, chain: tuple[bytes, ...]) -> None:
-    """werkzeug's socket tells the same as gunicorn's, and only where that is not there."""
-    facts = EnvironFacts(environ)
+def test_several_sockets(environ: dict[str, Any], peer: str | None, chain: tuple[bytes, ...]) -> None:
+    """The first socket that is there is asked, and no other: not for a certificate that it does not have either."""
+    facts = EnvironFacts({**environ, **OVER_TLS})
     assert (facts.peer(), facts.client_chain()) == (peer, chain)
+
+
+@pytest.mark.parametrize("scheme", [None, "", "http", "HTTPS", "wss", "https "])
+def test_environ_without_tls(scheme: str | None) -> None:
+    """A scheme other than https is no TLS, whatever the socket says; the peer is who it is."""
+    environ: dict[str, Any] = {"gunicorn.socket": FakeSocket("10.0.0.1", DER)}
+    if scheme is not None:
+        environ["wsgi.url_scheme"] = scheme
+    assert (EnvironFacts(environ).peer(), EnvironFacts(environ).client_chain()) == ("10.0.0.1", ())
 
 
 def test_environ_before_the_handshake() -> None:
     """A handshake that is not done has no certificate."""
-    assert EnvironFacts({"gunicorn.socket": Gone(ValueError("handshake not done yet"))}).client_chain() == ()
+    assert EnvironFacts({"gunicorn.socket": Gone(ValueError("not done")), **OVER_TLS}).client_chain() == ()
 
 
 @pytest.mark.parametrize("name", ["SSL_CLIENT_CERT", "HTTP_X_SSL_CLIENT_CERT", "wsgi.peercert", "REMOTE_USER"])
 def test_environ_texts_are_not_asked(name: str) -> None:
     """No other key of an environ is taken for a certificate or a peer."""
-    facts = EnvironFacts({name: PEM})
+    facts = EnvironFacts({name: PEM, **OVER_TLS})
     assert (facts.client_chain(), facts.peer(), facts.stated_address()) == ((), None, None)
 
 
@@ -117,6 +152,117 @@ def test_scope(extensions: dict[str, Any] | None, chain: tuple[str | bytes, ...]
     if extensions is not None:
         scope["extensions"] = extensions
     assert ScopeFacts(scope).client_chain() == chain
+
+
+@pytest.mark.parametrize("shape", [{"client_cert": DER}, {"client_cert_chain": (PEM,)}, {}], ids=["DER", "PEM", "none"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("expired", Reason.EXPIRED),
+        ("revoked", Reason.REVOKED),
+        (Reason.UNTRUSTED, Reason.UNTRUSTED),
+        ("X509_V_ERR_CERT_HAS_EXPIRED", Reason.UNTRUSTED),
+        ("certificate has expired", Reason.UNTRUSTED),
+        (True, Reason.UNTRUSTED),
+        (10, Reason.UNTRUSTED),
+    ],
+)
+def test_an_objection_of_the_server(shape: dict[str, object], error: object, reason: Reason) -> None:
+    """A certificate that the server's TLS has something against is refused, for its reason if that is one of ours."""
+    facts = ScopeFacts({"scheme": "https", "extensions": {"tls": {**shape, "client_cert_error": error}}})
+    assert reason_of(facts.client_chain) is reason
+
+
+@pytest.mark.parametrize("error", [None, ""])
+def test_no_objection_of_the_server(error: str | None) -> None:
+    """An error that is none leaves the certificate as it is."""
+    tls = {"client_cert": DER, "client_cert_error": error}
+    assert ScopeFacts({"scheme": "https", "extensions": {"tls": tls}}).client_chain() == (DER,)
+    assert ScopeFacts({"scheme": "http", "extensions": {"tls": {**tls, "client_cert_error": "x"}}}).client_chain() == ()
+
+
+class Chained:
+    """TLS as Python shows it since 3.13, and how often it was asked."""
+
+    def __init__(self, leaf: bytes | None, *chain: bytes) -> None:
+        self.leaf = leaf
+        self.chain = list(chain)
+        self.asked = 0
+
+    def getpeercert(self, binary_form: bool) -> bytes | None:
+        assert binary_form
+        return self.leaf
+
+    def get_verified_chain(self) -> list[bytes]:
+        self.asked += 1
+        return self.chain
+
+
+@pytest.mark.parametrize(
+    ("tls", "chain"),
+    [
+        (FakeSocket(der=None), ()),
+        (FakeSocket(der=b""), ()),
+        (FakeSocket(der=DER), (DER,)),
+        (Chained(DER, DER, ISSUER), (DER, ISSUER)),
+        (Chained(DER, DER), (DER,)),
+        (Chained(DER), (DER,)),
+        (Chained(DER, ISSUER), (DER,)),
+        (Chained(DER, ISSUER, DER), (DER,)),
+        (Chained(None, DER, ISSUER), ()),
+    ],
+    ids=[
+        "none",
+        "empty",
+        "leaf",
+        "chain",
+        "chain of one",
+        "resumed: empty chain",
+        "chain of another leaf",
+        "chain in another order",
+        "chain without a leaf",
+    ],
+)
+def test_verified_chain(tls: object, chain: tuple[bytes, ...]) -> None:
+    """The leaf is the peer's certificate and nothing else; the chain is added where it belongs to it."""
+    for _request in range(2):
+        assert verified_chain(tls) == chain
+
+
+def test_a_chain_is_asked_for_once() -> None:
+    """The chain of a connection is remembered with its leaf, and asked for again where the leaf is another."""
+    tls = Chained(DER, DER, ISSUER)
+    assert [verified_chain(tls) for _request in range(3)] == [(DER, ISSUER)] * 3
+    assert tls.asked == 1
+    tls.leaf, tls.chain = ISSUER, [ISSUER]
+    assert verified_chain(tls) == (ISSUER,)
+    tls.leaf = None
+    assert verified_chain(tls) == ()
+    assert tls.asked == 2
+
+
+def test_a_real_chain(lab: TLSLab) -> None:
+    """A real connection tells the leaf, and the issuers where Python does."""
+    issued = lab.pki.leaves.through_intermediate
+    with connected(lab.tls().context(), lab.client(issued)) as (server, _client):
+        chain = EnvironFacts({SOCKET_KEY: server, **OVER_TLS}).client_chain()
+        assert chain[0] == issued.der
+        expected = [issued.der, *(der_of(each) for each in (*issued.chain, issued.root))]
+        assert list(chain) in ([issued.der], expected)
+        assert (len(chain) > 1) is hasattr(server, "get_verified_chain")
+
+
+def test_a_closed_socket(lab: TLSLab) -> None:
+    """A connection that was closed meanwhile, by whichever thread, has no certificate."""
+    with connected(lab.tls().context(), lab.client(lab.pki.alice)) as (server, _client):
+        facts = EnvironFacts({SOCKET_KEY: server, **OVER_TLS})
+        assert facts.client_chain()[0] == lab.pki.alice.der
+    assert facts.client_chain() == ()
+
+
+def der_of(certificate: x509.Certificate) -> bytes:
+    """Return a certificate in DER."""
+    return certificate.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize(

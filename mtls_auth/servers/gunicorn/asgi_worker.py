@@ -18,6 +18,7 @@ class _Protocol(gasgi.ASGIProtocol):
 
     def connection_made(self, transport: Any) -> None:
         if self.cfg.is_ssl and transport.get_extra_info("ssl_object") is None:
+            self.worker.nr_conns += 1  # its end is counted
             transport.abort()
             return
         try:
