@@ -461,6 +461,26 @@ def test_a_client_that_leaves_after_the_handshake(site: Site, new_loop: NewLoop)
     site.run(new_loop, main())
 
 
+def test_goodbye_with_the_end_of_the_handshake(site: Site, new_loop: NewLoop) -> None:
+    """A client that ends the connection with its handshake is made known, and lost."""
+
+    def ask() -> None:
+        with in_flight(site) as client:
+            with suppress(ssl.SSLWantReadError):
+                client.tls.unwrap()
+            client.flush()
+            with suppress(ConnectionResetError):
+                client.receive()
+
+    async def main() -> None:
+        async with site.serving(site.lab.tls().context()):
+            await asyncio.to_thread(ask)
+            await site.until("lost")
+
+    site.run(new_loop, main())
+    assert site.events == [("made", site.lab.pki.alice.der), "lost"]
+
+
 def test_handshake_timeout(site: Site, new_loop: NewLoop) -> None:
     """The server's own limits of time are in force, and a silent client does not hold up the others."""
 

@@ -20,10 +20,10 @@ from django_mtls import signals
 from django_mtls.settings import Settings
 from mtls_auth import Dialect, Policy, Reason, ServerVariables
 from mtls_auth.dialects import BUILTIN
-from mtls_auth.silent_servers import SERVERS
 from mtls_auth.known_headers import known_headers
 from mtls_auth.recipes import RECIPES, Places
 from mtls_auth.server_environ import BUILTIN_VARIABLES
+from mtls_auth.silent_servers import SERVERS
 from tests.docs.snippets import ROOT, pages
 
 TERMINATORS = [path for path in (ROOT / "docs/howto/terminators").glob("*.md") if path.stem != "index"]
