@@ -97,9 +97,9 @@ class AcceptedConnection(asyncio.Protocol):
 
     def _hand_over(self, upgraded: Any) -> Any:
         self._is_done = True
-        protocol: Any = self._server.protocol_factory()
-        upgraded.set_protocol(protocol)
         try:
+            protocol: Any = self._server.protocol_factory()
+            upgraded.set_protocol(protocol)
             protocol.connection_made(upgraded)
         except BaseException:
             upgraded.abort()  # nobody has the connection

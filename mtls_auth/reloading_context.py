@@ -74,15 +74,16 @@ class ReloadingContext(ssl.SSLContext):
     def _bound(self, loaded: Loaded, tls: T) -> T:
         """Bind one connection to what may be said against it later: its client was accepted under *loaded*."""
 
-        asked: tuple[Trust, bytes | None] = (loaded.trust, None)
-        answer: Reason | None = None
+        known: tuple[Trust, bytes | None, Reason | None] = (loaded.trust, None, None)
 
         def objection(leaf: bytes) -> Reason | None:
-            nonlocal asked, answer
-            newest = self._reloading.current().trust
-            if newest is not asked[0] or (leaf is not asked[1] and newest is not loaded.trust):
-                asked, answer = (newest, leaf), newest.objection_to(leaf, accepted_under=loaded.trust)
-            return answer
+            nonlocal known  # replaced as a whole: HTTP/2 has several threads on a connection
+            newest, found = self._reloading.current().trust, known
+            if newest is loaded.trust:
+                return None
+            if newest is not found[0] or leaf is not found[1]:
+                known = found = (newest, leaf, newest.objection_to(leaf, accepted_under=loaded.trust))
+            return found[2]
 
         setattr(tls, _OBJECTION, objection)
         return tls

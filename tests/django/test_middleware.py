@@ -59,9 +59,9 @@ def test_capabilities(configure: Configure, middleware_class: Any) -> None:
 
 def test_a_hidden_peer_stops_the_server(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under a server that hides the peer, trust by address is an error at start-up, which names the way out."""
-    monkeypatch.setattr("sys.argv", ["/srv/venv/bin/hypercorn", "project.asgi"])
+    monkeypatch.setattr("sys.argv", ["/srv/venv/bin/waitress-serve", "project.wsgi:application"])
     for plain in (view, aview):
-        with pytest.raises(ImproperlyConfigured, match=r"^hypercorn: .* PROXY_SECRET .* SERVER_ADDRESS_IS_PEER"):
+        with pytest.raises(ImproperlyConfigured, match=r"^waitress: .* PROXY_SECRET .* SERVER_ADDRESS_IS_PEER"):
             ClientCertificateMiddleware(plain)
     configure(SOURCE="nginx", PROXY_SECRET="h8dqZ5x1Lk3vB7nM")
     assert ClientCertificateMiddleware(aview)
