@@ -164,6 +164,7 @@ class Lab:
         }
         self._numbers = itertools.count()
         self._running: dict[object, Running] = {}
+        self._tutorial: set[str] = set()
         self._stack = ExitStack()
 
     @cached_property
@@ -182,6 +183,14 @@ class Lab:
         files = self.pki.write(user, issued or self.pki.ca.issue(user))
         self.registrar.enroll(files.certificate, user)
         return files
+
+    def tutorial(self, name: str) -> Files:
+        """Return a client of the tutorial's PKI, enrolled for the user `tutorial-NAME`: there is one of each."""
+        client = self.pki.tutorial.clients[name]
+        if name not in self._tutorial:
+            self.registrar.enroll(client.certificate, f"tutorial-{name}")
+            self._tutorial.add(name)
+        return Files(client.certificate, client.key)
 
     def backend(self, backend: Backend) -> Running:
         """Return this server, running."""

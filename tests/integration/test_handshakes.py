@@ -81,7 +81,7 @@ def expected_of(lab: Lab, server: str, certificate: str) -> Expected:
 @pytest.fixture(scope="session")
 def cases(lab: Lab) -> dict[str, Files | None]:
     """Every certificate of the matrix, written, and enrolled unless that is the point."""
-    ca, tutorial = lab.pki.ca, lab.pki.tutorial.clients
+    ca = lab.pki.ca
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
     san = (x509.RFC822Name("san@example.com"), x509.UniformResourceIdentifier("spiffe://example.com/san"))
     impostor_ca = CertificateAuthority()
@@ -102,9 +102,7 @@ def cases(lab: Lab) -> dict[str, Files | None]:
         "inactive user": lab.enroll("inactive"),
     }
     for name in ("alice", "bob"):
-        client = tutorial[name]
-        lab.registrar.enroll(client.certificate, f"tutorial-{name}")
-        files[f"tutorial {name}"] = Files(client.certificate, client.key)
+        files[f"tutorial {name}"] = lab.tutorial(name)
     for name in ("bidi override", "line feed"):
         files[f"hostile {name}"] = lab.pki.write(f"hostile {name}", ca.issue(HOSTILE_NAMES[name]))
     for name, common_name in AWKWARD_NAMES.items():

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from mtls_auth.testing import SERVER_AUTH, CertificateAuthority
 from tests.integration.client import Client, HandshakeRefused, tls_context
-from tests.integration.lab import Files, Lab
+from tests.integration.lab import Lab
 from tests.integration.servers import curl
 from tests.integration.tls_answers import Holder, ask, read, told
 from tests.integration.tls_servers import CLIENTS, MODES, SERVERS, Mode, Protocol, Running, TLSServer
@@ -68,9 +68,7 @@ def holders(lab: Lab) -> dict[str, Holder]:
         found[name] = Holder(lab.enroll(f"matrix {name}", certificate), f"matrix {name}")
     for name, certificate in strangers.items():
         found[name] = Holder(lab.pki.write(f"matrix {name}", certificate), "")
-    tutorial = lab.pki.tutorial.clients["alice"]
-    lab.registrar.enroll(tutorial.certificate, "matrix tutorial")
-    found["tutorial"] = Holder(Files(tutorial.certificate, tutorial.key), "matrix tutorial")
+    found["tutorial"] = Holder(lab.tutorial("alice"), "tutorial-alice")
     lab.registrar.revoke(found["revoked"].fingerprint)
     lab.registrar.set_active("matrix inactive user", False)
     return found
