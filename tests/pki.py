@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mtls_auth.testing import (
@@ -198,3 +199,33 @@ class TutorialPKI:
         result = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(f"{' '.join(command)}: {result.stderr}")
+
+
+def revocation_list(
+    ca: CertificateAuthority,
+    *revoked: IssuedCertificate | CertificateAuthority | x509.Certificate,
+    issued: timedelta = timedelta(hours=-2),
+    ends: timedelta = timedelta(days=7),
+    issuer: x509.Name | None = None,
+    delta: bool = False,
+) -> bytes:
+    """Return a CRL, in PEM, of certificates that were revoked an hour ago; a *delta* CRL if told so."""
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer or ca.subject)
+        .last_update(now + issued)
+        .next_update(now + ends)
+    )
+    if delta:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    for item in revoked:
+        certificate = item if isinstance(item, x509.Certificate) else item.certificate
+        entry = (
+            x509.RevokedCertificateBuilder()
+            .serial_number(certificate.serial_number)
+            .revocation_date(now - timedelta(hours=1))
+            .build()
+        )
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)

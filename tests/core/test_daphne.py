@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from daphne.http_protocol import HTTPFactory
 from daphne.server import Server as PlainServer
@@ -35,6 +33,7 @@ from mtls_auth.servers.daphne import CommandLineInterface, Endpoint, Server
 from mtls_auth.servers.pyopenssl_context import PyOpenSSLContext
 from mtls_auth.testing import SERVER_AUTH, CertificateAuthority, IssuedCertificate
 from tests.core.conftest import STRANGER, FakeSocket
+from tests.pki import revocation_list
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 HTTP1 = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 10.9.9.9\r\nX-Forwarded-Proto: http\r\n\r\n"
@@ -81,14 +80,8 @@ class Pki:
         return ServerTLS(**{**{name: self.path(file) for name, file in files.items()}, **options})
 
     def write_crl(self, *revoked: IssuedCertificate) -> Path:
-        now = datetime.now(UTC)
-        builder = x509.CertificateRevocationListBuilder().issuer_name(self.ca.certificate.subject)
-        builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=1))
-        for issued in revoked:
-            entry = x509.RevokedCertificateBuilder(issued.certificate.serial_number, now - timedelta(hours=1))
-            builder = builder.add_revoked_certificate(entry.build())
         path = self.path("crl.pem")
-        path.write_bytes(builder.sign(self.ca.key, SHA256()).public_bytes(Encoding.PEM))
+        path.write_bytes(revocation_list(self.ca, *revoked))
         return path
 
 

@@ -21,18 +21,8 @@ from mtls_auth.reloading_context import objection_of
 from mtls_auth.server_tls import EnvironFacts, ScopeFacts
 from mtls_auth.servers.tls_extension import ConnectionApp
 from tests.core.conftest import Clock, drive, reason_of
-from tests.core.tls_lab import (
-    LOCALHOST,
-    TIMEOUT,
-    VERSIONS,
-    Memory,
-    TLSLab,
-    certificate_of,
-    connected,
-    crl,
-    tcp_pair,
-    touch,
-)
+from tests.core.tls_lab import LOCALHOST, TIMEOUT, VERSIONS, Memory, TLSLab, certificate_of, connected, tcp_pair, touch
+from tests.pki import revocation_list
 
 
 @contextmanager
@@ -379,7 +369,7 @@ def test_a_crl_whose_issuer_is_encoded_otherwise(lab: TLSLab, clock: Clock) -> N
     """A handshake heeds a CRL however the issuer's name is encoded in it. RFC 5280 §7.1."""
     printable = [x509.NameAttribute(NameOID.COMMON_NAME, "Test CA", _type=_ASN1Type.PrintableString)]
     context = lab.tls(crl=lab.revoke()).context()
-    lab.write("crl.pem", crl(lab.pki.ca, lab.pki.alice, issuer=x509.Name(printable)))
+    lab.write("crl.pem", revocation_list(lab.pki.ca, lab.pki.alice, issuer=x509.Name(printable)))
     clock.now += 1
     with pytest.raises(ssl.SSLCertVerificationError, match="certificate revoked"):
         Memory(context, lab.client(lab.pki.alice)).shake_hands()

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth import ConfigurationError, ServerTLS
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate, generate_key
-from tests.core.tls_lab import VERSIONS, Memory, TLSLab, crl, endless_crl
+from tests.core.tls_lab import VERSIONS, Memory, TLSLab, endless_crl
+from tests.pki import revocation_list
 
 
 def reason_of_handshake(tls: ServerTLS, client: ssl.SSLContext) -> str | None:
@@ -92,7 +93,7 @@ def test_a_crl_of_another_ca(lab: TLSLab) -> None:
 
 def test_a_forged_crl(lab: TLSLab) -> None:
     """A CRL that the CA did not sign is no CRL of that CA."""
-    forged = crl(lab.pki.elsewhere, issuer=lab.pki.ca.subject)
+    forged = revocation_list(lab.pki.elsewhere, issuer=lab.pki.ca.subject)
     tls = lab.tls(crl=lab.write("crl.pem", forged))
     assert reason_of_handshake(tls, lab.client(lab.pki.alice)) == "CRL signature failure"
 
@@ -100,7 +101,12 @@ def test_a_forged_crl(lab: TLSLab) -> None:
 def test_crls_of_two_cas(lab: TLSLab) -> None:
     """A file has the CRL of each CA, with anything in between."""
     pki = lab.pki
-    crls = b"of the one:\n" + crl(pki.ca, pki.alice).replace(b"\n", b"\r\n") + b"of the other:\n" + crl(pki.elsewhere)
+    crls = (
+        b"of the one:\n"
+        + revocation_list(pki.ca, pki.alice).replace(b"\n", b"\r\n")
+        + b"of the other:\n"
+        + revocation_list(pki.elsewhere)
+    )
     both = lab.write("both.pem", pki.ca.pem + pki.elsewhere.pem)
     tls = lab.tls(client_ca=both, crl=lab.write("crl.pem", crls))
     assert len(tls.load().trust.crls) == 2
@@ -134,7 +140,7 @@ def test_a_revoked_intermediate(lab: TLSLab) -> None:
     below = lab.pki.ca.intermediate("Below")
     client = lab.client(below.issue("carol"))
     for revoked, expected in (((), None), ((below,), "certificate revoked")):
-        lists = crl(lab.pki.ca, *revoked) + crl(below)
+        lists = revocation_list(lab.pki.ca, *revoked) + revocation_list(below)
         tls = lab.tls(crl=lab.write("crl.pem", lists))
         assert reason_of_handshake(tls, client) == expected
 
@@ -145,7 +151,9 @@ def test_an_intermediate_among_the_anchors_with_every_crl(lab: TLSLab, with_root
     below = lab.pki.ca.intermediate("Below")
     anchors = lab.write("anchors.pem", below.pem + (lab.pki.ca.pem if with_root else b""))
     carol, dave = below.issue("carol"), below.issue("dave")
-    tls = lab.tls(client_ca=anchors, crl=lab.write("crl.pem", crl(lab.pki.ca) + crl(below, dave)))
+    tls = lab.tls(
+        client_ca=anchors, crl=lab.write("crl.pem", revocation_list(lab.pki.ca) + revocation_list(below, dave))
+    )
     assert reason_of_handshake(tls, lab.client(dave)) == "certificate revoked"
     assert reason_of_handshake(tls, lab.client(carol)) is None
 
@@ -154,7 +162,7 @@ def test_an_intermediate_among_the_anchors_with_its_crl(lab: TLSLab) -> None:
     """The CRL of the only anchor is enough for its clients."""
     below = lab.pki.ca.intermediate("Below")
     carol, dave = below.issue("carol"), below.issue("dave")
-    tls = lab.tls(client_ca=lab.write("below.pem", below.pem), crl=lab.write("crl.pem", crl(below, dave)))
+    tls = lab.tls(client_ca=lab.write("below.pem", below.pem), crl=lab.write("crl.pem", revocation_list(below, dave)))
     assert reason_of_handshake(tls, lab.client(dave)) == "certificate revoked"
     assert reason_of_handshake(tls, lab.client(carol)) is None
 
@@ -181,7 +189,7 @@ def test_a_crl_in_force(lab: TLSLab, caplog: pytest.LogCaptureFixture, ends: boo
 def test_a_certificate_in_the_crl_file(lab: TLSLab) -> None:
     """Whom clients are verified against is in `client_ca` alone, whatever else stands in the file of the CRLs."""
     pki = lab.pki
-    both = crl(pki.ca) + crl(pki.elsewhere) + pki.elsewhere.pem
+    both = revocation_list(pki.ca) + revocation_list(pki.elsewhere) + pki.elsewhere.pem
     try:
         tls = lab.tls(crl=lab.write("crl.pem", both))
     except ConfigurationError:

@@ -11,7 +11,8 @@ from cryptography.x509.oid import NameOID
 from mtls_auth import Reason
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate
 from mtls_auth.trust import Trust
-from tests.core.tls_lab import PKI, crl, endless_crl
+from tests.core.tls_lab import PKI, endless_crl
+from tests.pki import revocation_list
 
 NOW = datetime.now(UTC)
 
@@ -30,7 +31,7 @@ def bob(pki: PKI) -> IssuedCertificate:
 
 def test_the_same_generation(pki: PKI) -> None:
     """Its own connections a generation does not hold against anything: the handshake did."""
-    same = trust(pki.ca, crls=[crl(pki.ca, pki.alice)])
+    same = trust(pki.ca, crls=[revocation_list(pki.ca, pki.alice)])
     assert same.objection_to(pki.alice.der, accepted_under=same) is None
     assert same.objection_to(b"not read", accepted_under=same) is None
 
@@ -53,7 +54,10 @@ def test_a_new_key_of_the_same_name(pki: PKI) -> None:
 
 def test_revoked(pki: PKI, bob: IssuedCertificate) -> None:
     """Who is on a CRL of the new files is revoked, and nobody else is."""
-    before, after = trust(pki.ca, crls=[crl(pki.ca)]), trust(pki.ca, crls=[crl(pki.ca, pki.alice)])
+    before, after = (
+        trust(pki.ca, crls=[revocation_list(pki.ca)]),
+        trust(pki.ca, crls=[revocation_list(pki.ca, pki.alice)]),
+    )
     assert after.objection_to(pki.alice.der, accepted_under=before) is Reason.REVOKED
     assert after.objection_to(bob.der, accepted_under=before) is None
     assert before.objection_to(pki.alice.der, accepted_under=after) is None
@@ -62,10 +66,10 @@ def test_revoked(pki: PKI, bob: IssuedCertificate) -> None:
 
 def test_crls_of_other_issuers(pki: PKI) -> None:
     """A serial number is revoked for its own issuer alone; without that one's CRL nobody knows, as in a handshake."""
-    for crls in ([crl(pki.elsewhere, pki.alice)], []):
+    for crls in ([revocation_list(pki.elsewhere, pki.alice)], []):
         after = trust(pki.ca, crls=crls)
         assert after.objection_to(pki.alice.der, accepted_under=trust(pki.ca)) is Reason.UNTRUSTED
-    both = trust(pki.ca, crls=[crl(pki.elsewhere, pki.alice), crl(pki.ca)])
+    both = trust(pki.ca, crls=[revocation_list(pki.elsewhere, pki.alice), revocation_list(pki.ca)])
     assert both.objection_to(pki.alice.der, accepted_under=trust(pki.ca)) is None
 
 
@@ -83,7 +87,7 @@ def test_moments(pki: PKI) -> None:
     """CAs and CRLs count while they are in force; the next moment at which that changes ends the generation."""
     ca = CertificateAuthority(not_before=NOW - timedelta(days=10), not_after=NOW + timedelta(days=10))
     starts = ca.certificate.not_valid_before_utc, ca.certificate.not_valid_after_utc
-    lists = [crl(ca, pki.alice)]
+    lists = [revocation_list(ca, pki.alice)]
     (read,) = map(x509.load_pem_x509_crl, lists)
     moments = sorted([*starts, read.last_update_utc, read.next_update_utc or NOW])
     for at, ends in zip([moments[0] - timedelta(seconds=1), *moments], [*moments, None], strict=True):
@@ -100,7 +104,7 @@ def test_after_a_crl_s_end(pki: PKI) -> None:
     """When the CRL has ended, its CA's clients are unknown, as to a handshake; when the CA has, untrusted."""
     ca = CertificateAuthority(not_after=NOW + timedelta(days=10))
     leaf = ca.issue("alice").der
-    lists = [crl(ca, ends=timedelta(days=5))]
+    lists = [revocation_list(ca, ends=timedelta(days=5))]
     before, ended = trust(ca, crls=lists), trust(ca, crls=lists, at=NOW + timedelta(days=6))
     assert before.objection_to(leaf, accepted_under=trust(ca, crls=lists)) is None
     assert ended.objection_to(leaf, accepted_under=before) is Reason.UNTRUSTED
@@ -115,7 +119,11 @@ def test_what_cannot_be_read(pki: PKI) -> None:
 
 def test_several_crls(pki: PKI, bob: IssuedCertificate) -> None:
     """The CRLs of one issuer add up, in any order."""
-    lists = [crl(pki.ca, pki.alice), crl(pki.elsewhere, pki.stranger), crl(pki.ca, bob)]
+    lists = [
+        revocation_list(pki.ca, pki.alice),
+        revocation_list(pki.elsewhere, pki.stranger),
+        revocation_list(pki.ca, bob),
+    ]
     for crls in (lists, lists[::-1]):
         after = trust(pki.ca, crls=crls)
         for leaf in (pki.alice, bob, pki.stranger):
@@ -124,7 +132,7 @@ def test_several_crls(pki: PKI, bob: IssuedCertificate) -> None:
 
 def test_untrusted_goes_before_revoked(pki: PKI) -> None:
     """Of a CA that is gone, the CRL is not asked."""
-    after = trust(pki.elsewhere, crls=[crl(pki.ca, pki.alice)])
+    after = trust(pki.elsewhere, crls=[revocation_list(pki.ca, pki.alice)])
     assert after.objection_to(pki.alice.der, accepted_under=trust(pki.ca)) is Reason.UNTRUSTED
 
 
@@ -133,5 +141,5 @@ def test_the_issuer_s_name_in_another_encoding(pki: PKI) -> None:
     printable = [x509.NameAttribute(NameOID.COMMON_NAME, "Test CA", _type=_ASN1Type.PrintableString)]
     name = x509.Name(printable)
     assert name == pki.ca.subject
-    after = trust(pki.ca, crls=[crl(pki.ca, pki.alice, issuer=name)])
+    after = trust(pki.ca, crls=[revocation_list(pki.ca, pki.alice, issuer=name)])
     assert after.objection_to(pki.alice.der, accepted_under=trust(pki.ca)) is Reason.REVOKED

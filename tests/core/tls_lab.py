@@ -8,18 +8,16 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth import ServerTLS
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate
-from tests.pki import BrokenLeaves
+from tests.pki import BrokenLeaves, revocation_list
 
 LOCALHOST = "127.0.0.1"
 TIMEOUT = 20
@@ -60,7 +58,7 @@ class TLSLab:
 
     def revoke(self, *revoked: IssuedCertificate, ca: CertificateAuthority | None = None, **options: Any) -> Path:
         """Write the only CRL of a CA."""
-        return self.write("crl.pem", crl(ca or self.pki.ca, *revoked, **options))
+        return self.write("crl.pem", revocation_list(ca or self.pki.ca, *revoked, **options))
 
     def tls(self, **changes: Any) -> ServerTLS:
         """Return parameters that work, with these changes."""
@@ -82,38 +80,9 @@ class TLSLab:
         return context
 
 
-def crl(
-    ca: CertificateAuthority,
-    *revoked: IssuedCertificate | CertificateAuthority,
-    issued: timedelta = timedelta(hours=-2),
-    ends: timedelta = timedelta(days=7),
-    issuer: x509.Name | None = None,
-    delta: bool = False,
-) -> bytes:
-    """Return a CRL, in PEM, of certificates that were revoked an hour ago; a *delta* CRL if told so."""
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(issuer or ca.subject)
-        .last_update(now + issued)
-        .next_update(now + ends)
-    )
-    if delta:
-        builder = builder.add_extension(x509.DeltaCRLIndicator(1), critical=True)
-    for leaf in revoked:
-        entry = (
-            x509.RevokedCertificateBuilder()
-            .serial_number(leaf.certificate.serial_number)
-            .revocation_date(now - timedelta(hours=1))
-            .build()
-        )
-        builder = builder.add_revoked_certificate(entry)
-    return builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
 def endless_crl(ca: CertificateAuthority) -> bytes:
     """Return a CRL without a nextUpdate, which RFC 5280 §5.1.2.5 asks for and its ASN.1 does not."""
-    tbs = x509.load_pem_x509_crl(crl(ca)).tbs_certlist_bytes
+    tbs = x509.load_pem_x509_crl(revocation_list(ca)).tbs_certlist_bytes
     (next_update,) = re.findall(rb"\x17\x0d.{13}(\x17\x0d.{13})", tbs, re.DOTALL)
     start = 2 if tbs[1] < 0x80 else 2 + (tbs[1] & 0x7F)
     tbs = _der(0x30, tbs[start:].replace(next_update, b""))

@@ -8,14 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth import Reason, ServerTLS, handshakes
 from mtls_auth.testing import CertificateAuthority, IssuedCertificate
@@ -24,6 +20,7 @@ from tests.docs.site import MakeSite, Site
 from tests.docs.snippets import ROOT
 from tests.integration.client import tls_context
 from tests.integration.servers import LOCALHOST, CurlError, Process, Response, free_port
+from tests.pki import revocation_list
 
 PAGE = (ROOT / "docs/howto/servers/tls-context.md").read_text()
 # The file that a page says to write, and the command that reads it.
@@ -170,16 +167,6 @@ def test_runserver_makes_its_files(site: Site) -> None:
         assert json.loads(site.shell(asked))["reason"] == Reason.NOT_ENROLLED
         site.shell(enroll)
         assert json.loads(site.shell(asked))["reason"] == Reason.NOT_ALLOWED
-
-
-def revocation_list(ca: CertificateAuthority, *revoked: IssuedCertificate) -> bytes:
-    """Return the CA's list of these certificates."""
-    now = datetime.now(UTC)
-    builder = x509.CertificateRevocationListBuilder(ca.subject, now - timedelta(hours=1), now + timedelta(days=1))
-    for issued in revoked:
-        entry = x509.RevokedCertificateBuilder(issued.certificate.serial_number, now - timedelta(hours=1)).build()
-        builder = builder.add_revoked_certificate(entry)
-    return builder.sign(ca.key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def replace(file: Path, content: bytes) -> None:

@@ -16,8 +16,6 @@ from typing import Any, Literal, TypeAlias
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
 
@@ -27,6 +25,7 @@ from mtls_auth.testing.headers import headers_for
 from tests.integration.client import Client, HandshakeRefused, tls_context
 from tests.integration.lab import ROOT, SITE, Files, Lab
 from tests.integration.servers import LOCALHOST, Process, ServerError, free_port
+from tests.pki import revocation_list
 
 COMMAND = (sys.executable, "-m", "mtls_auth.servers.daphne")
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -78,17 +77,6 @@ CERTIFICATES: Mapping[str, Mapping[Mode, str]] = {
 }
 
 
-def crl_of(ca: CertificateAuthority, *revoked: x509.Certificate) -> bytes:
-    """Return a CA's revocation list in PEM."""
-    now = datetime.now(UTC)
-    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
-    builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=1))
-    for certificate in revoked:
-        entry = x509.RevokedCertificateBuilder(certificate.serial_number, now - timedelta(hours=1))
-        builder = builder.add_revoked_certificate(entry.build())
-    return builder.sign(ca.key, SHA256()).public_bytes(Encoding.PEM)
-
-
 class Daphne:
     """What one server's files are, and how it is started."""
 
@@ -101,7 +89,7 @@ class Daphne:
         self.client_ca = directory / "client-ca.pem"
         self.client_ca.write_bytes(lab.pki.ca.pem)
         self.crl = directory / "crl.pem"
-        self.crl.write_bytes(crl_of(lab.pki.ca, self.revoked.certificate) + crl_of(self.below))
+        self.crl.write_bytes(revocation_list(lab.pki.ca, self.revoked) + revocation_list(self.below))
         self.server = Files(*lab.pki.ca.issue_server("localhost").write(directory, "server"))
 
     def endpoint(self, port: int, *more: str) -> str:
@@ -306,7 +294,7 @@ def test_files_that_change(lab: Lab, tmp_path: Path) -> None:
         assert [user(alice), user(bob)] == ["daphne-alice", REFUSED]
 
         daphne.client_ca.write_bytes(lab.pki.ca.pem + elsewhere.pem)
-        daphne.crl.write_bytes(daphne.crl.read_bytes() + crl_of(elsewhere))
+        daphne.crl.write_bytes(daphne.crl.read_bytes() + revocation_list(elsewhere))
         eventually(lambda: user(bob) == "daphne-bob")
 
         issued = lab.pki.ca.issue_server("localhost")
@@ -320,7 +308,7 @@ def test_files_that_change(lab: Lab, tmp_path: Path) -> None:
         with Client(port, tls_context(lab.pki.root, alice)) as kept:
             assert kept.get().json["user"] == "daphne-alice"
             leaf = x509.load_pem_x509_certificate(alice.certificate.read_bytes())
-            daphne.crl.write_bytes(crl_of(lab.pki.ca, leaf) + crl_of(elsewhere))
+            daphne.crl.write_bytes(revocation_list(lab.pki.ca, leaf) + revocation_list(elsewhere))
             eventually(lambda: user(alice) == REFUSED)
             assert kept.get().json["reason"] == "revoked"
         assert user(bob) == "daphne-bob"

@@ -11,20 +11,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtls_auth import Reason
-from mtls_auth.testing import CertificateAuthority, IssuedCertificate
+from mtls_auth.testing import CertificateAuthority
 from tests.integration.client import Client, HandshakeRefused, exchange, raw_connection, tls_connection, tls_context
 from tests.integration.lab import ROOT, SITE, Files, Lab
 from tests.integration.servers import LOCALHOST, Process, curl, free_port, requires, unavailable
+from tests.pki import revocation_list
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 SERVERS = ("wsgiref", "cheroot", "werkzeug", "runserver")
@@ -291,16 +288,6 @@ def test_a_client_that_leaves(lab: Lab, optional: Callable[[str], Server], alice
     with Client(running.port, tls_context(lab.pki.root, alice)) as client:
         assert client.get().json["user"] == "wsgi-alice"
     assert "Traceback" not in running.process.output
-
-
-def revocation_list(ca: CertificateAuthority, *revoked: IssuedCertificate) -> bytes:
-    """Return the CRL of *ca*."""
-    now = datetime.now(UTC)
-    builder = x509.CertificateRevocationListBuilder(ca.subject, now - timedelta(hours=1), now + timedelta(days=1))
-    for issued in revoked:
-        entry = x509.RevokedCertificateBuilder(issued.certificate.serial_number, now - timedelta(hours=1)).build()
-        builder = builder.add_revoked_certificate(entry)
-    return builder.sign(ca.key, SHA256()).public_bytes(Encoding.PEM)
 
 
 @pytest.mark.parametrize("server", SERVERS)
