@@ -50,8 +50,7 @@ class DevelopmentPKI:
             ca = CertificateAuthority("Development client CA")
             issued = ca.issue(user)
             issued.write(directory, user)
-            files.p12.touch(mode=0o600)
-            files.p12.write_bytes(issued.p12(PASSWORD, user))
+            issued.write_p12(directory, user, PASSWORD)
             with self.client_ca.open("ab") as trusted:
                 trusted.write(ca.pem)
         return files

@@ -24,9 +24,7 @@ def ensure_pki(directory: Path) -> bool:
     for user, unit in USERS.items():
         issued = ca.issue(user, organizational_unit=unit, not_after=not_after)
         issued.write(directory, user)
-        p12 = directory / f"{user}.p12"
-        p12.touch(mode=0o600)
-        p12.write_bytes(issued.p12(PASSWORD, user))
+        issued.write_p12(directory, user, PASSWORD)
     return True
 
 

@@ -69,6 +69,16 @@ class IssuedCertificate:
         """Write chain and key as *name*.pem and *name*.key into *directory* and return both paths."""
         certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
         certificate.write_bytes(self.chain_pem)
-        key.touch(mode=0o600)
-        key.write_bytes(self.key_pem)
+        _write_secret(key, self.key_pem)
         return certificate, key
+
+    def write_p12(self, directory: Path, name: str, password: str) -> Path:
+        """Write PKCS#12 as *name*.p12 into *directory* and return its path."""
+        path = directory / f"{name}.p12"
+        _write_secret(path, self.p12(password, name))
+        return path
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(data)
