@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from tests.integration.servers import LOCALHOST
 
@@ -34,20 +34,9 @@ Program = Literal[
 ]
 
 ASGI: frozenset[Program | None] = frozenset(
-    {
-        "gunicorn-asgi",
-        "gunicorn-uvicorn",
-        "uvicorn-h11",
-        "uvicorn-httptools",
-        "uvicorn-zttp",
-        "uvicorn-http2",
-        "uvicorn-run",
-        "hypercorn",
-        "hypercorn-asyncio",
-        "hypercorn-uvloop",
-        "hypercorn-trio",
-        "daphne",
-    }
+    program
+    for program in get_args(Program)
+    if program.startswith(("uvicorn", "hypercorn", "daphne", "gunicorn-asgi", "gunicorn-uvicorn"))
 )
 # The application behind these cannot learn who connected.
 HIDES_THE_PEER: frozenset[Program | None] = frozenset({"hypercorn", "waitress", "wsgiref"})

@@ -20,8 +20,6 @@ from tests.integration.lab import Lab
 from tests.integration.tls_answers import Holder, ask, read, told
 from tests.integration.tls_servers import CLIENTS, SERVERS, Protocol, Running
 
-pytest_plugins = ["tests.integration.tls_fixtures"]
-
 LIFETIME = timedelta(seconds=8)
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 

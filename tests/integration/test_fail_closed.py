@@ -16,8 +16,6 @@ from tests.integration.programs import Terminating
 from tests.integration.servers import ServerError, free_port
 from tests.integration.tls_servers import SERVERS, Running, process_of
 
-pytest_plugins = ["tests.integration.tls_fixtures"]
-
 # Their default is to believe what comes from 127.0.0.1.
 BELIEVES_A_SCHEME = [
     server

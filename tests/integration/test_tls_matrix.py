@@ -21,8 +21,6 @@ from tests.integration.tls_answers import Holder, ask, read, told
 from tests.integration.tls_servers import CLIENTS, MODES, SERVERS, Mode, Protocol, Running, TLSServer
 from tests.pki import AWKWARD_NAMES, HOSTILE_NAMES
 
-pytest_plugins = ["tests.integration.tls_fixtures"]
-
 Connection = Literal["fresh", "resumed", "keep-alive"]
 TABLE = json.loads((Path(__file__).parent / "tls_matrix.json").read_text())
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
