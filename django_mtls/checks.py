@@ -100,7 +100,7 @@ def register() -> None:
     checks.register(check_settings, checks.Tags.security)
     checks.register(check_middleware, checks.Tags.security)
     checks.register(check_trust_anchors, checks.Tags.security)
-    checks.register(check_peer, checks.Tags.security)
+    checks.register(check_server, checks.Tags.security)
     checks.register(check_server_address, checks.Tags.security, deploy=True)
     checks.register(check_diagnostics, checks.Tags.security, deploy=True)
     # Not tagged as a database check: it asks no database, and those run only when one is named.
@@ -150,7 +150,7 @@ def check_trust_anchors(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     return found
 
 
-def check_peer(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
+def check_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[checks.CheckMessage]:
     """Warn where the server that runs the checks is known to keep to itself what is needed."""
     if not _is_valid():
         return []

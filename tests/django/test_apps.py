@@ -26,7 +26,7 @@ def test_checks_are_registered() -> None:
     """Seven checks are registered, three of them for deployment alone."""
     ours: set[Any] = {check for check in registry.registered_checks if check.__module__ == "django_mtls.checks"}
     deployed: set[Any] = {check for check in registry.deployment_checks if check.__module__ == "django_mtls.checks"}
-    assert ours == {checks.check_settings, checks.check_middleware, checks.check_trust_anchors, checks.check_peer}
+    assert ours == {checks.check_settings, checks.check_middleware, checks.check_trust_anchors, checks.check_server}
     assert deployed == {checks.check_server_address, checks.check_connections, checks.check_diagnostics}
 
 

@@ -261,7 +261,7 @@ def test_connection_check_is_for_deployment(configure: Configure, monkeypatch: p
 
 @pytest.mark.parametrize(
     "check",
-    [checks.check_trust_anchors, checks.check_peer, checks.check_server_address, checks.check_connections],
+    [checks.check_trust_anchors, checks.check_server, checks.check_server_address, checks.check_connections],
     ids=lambda check: check.__name__,
 )
 def test_checks_keep_silent_about_broken_settings(settings: Any, check: Any) -> None:
