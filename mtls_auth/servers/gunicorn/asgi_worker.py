@@ -18,15 +18,18 @@ class _Protocol(gasgi.ASGIProtocol):
 
     def connection_made(self, transport: Any) -> None:
         if self.cfg.is_ssl and transport.get_extra_info("ssl_object") is None:
-            self.worker.nr_conns += 1  # its end is counted
-            transport.abort()
+            self._refuse(transport)
             return
         try:
             self.app = ConnectionApp.on(self.app, transport)
         except BaseException:
-            transport.abort()
+            self._refuse(transport)
             raise
         super().connection_made(transport)
+
+    def _refuse(self, transport: Any) -> None:
+        self.worker.nr_conns += 1  # `connection_lost` counts it down
+        transport.abort()
 
 
 class ASGIWorker(TLSFirst, gasgi.ASGIWorker):
