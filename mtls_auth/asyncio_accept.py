@@ -38,11 +38,12 @@ class ConnectionContext(ssl.SSLContext):
         return self
 
     def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        tls: Any = self._server.wrap_bio(incoming, outgoing, *args, **kwargs)
-        if isinstance(tls, Logged) and self._transport is not None:
-            tls.peer = Peer.of(self._transport.get_extra_info("socket"))
-            tls.send_alert = partial(_send_alert, self._transport, outgoing)
-        return tls  # type: ignore[no-any-return]
+        tls = self._server.wrap_bio(incoming, outgoing, *args, **kwargs)
+        logged: Any = tls
+        if isinstance(logged, Logged) and self._transport is not None:
+            logged.peer = Peer.of(self._transport.get_extra_info("socket"))
+            logged.send_alert = partial(_send_alert, self._transport, outgoing)
+        return tls
 
 
 def _send_alert(transport: asyncio.Transport, outgoing: ssl.MemoryBIO) -> None:
@@ -73,7 +74,8 @@ class AcceptedConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         _upgraded, protocol = self._at_once()
-        return protocol.eof_received()  # type: ignore[no-any-return]
+        keeps_open: bool | None = protocol.eof_received()
+        return keeps_open
 
     async def _handshake(self) -> None:
         server = self._server
@@ -108,13 +110,14 @@ class AcceptedConnection(asyncio.Protocol):
 
 
 def _feed(protocol: Any, data: bytes) -> None:
-    if not isinstance(protocol, asyncio.BufferedProtocol):
-        return protocol.data_received(data)  # type: ignore[no-any-return]
-    while data:
-        buffer = memoryview(protocol.get_buffer(len(data)))
-        size = min(len(buffer), len(data))
-        buffer[:size], data = data[:size], data[size:]
-        protocol.buffer_updated(size)
+    if isinstance(protocol, asyncio.BufferedProtocol):
+        while data:
+            buffer = memoryview(protocol.get_buffer(len(data)))
+            size = min(len(buffer), len(data))
+            buffer[:size], data = data[:size], data[size:]
+            protocol.buffer_updated(size)
+    else:
+        protocol.data_received(data)
 
 
 def _resume(handshake: Coroutine[Any, Any, None], waiter: object) -> None:

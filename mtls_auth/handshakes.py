@@ -92,8 +92,8 @@ class Logged(_TLS):
 def log_failures_of(context: ssl.SSLContext) -> None:
     """Make the handshakes of a context log why they fail."""
     # Derived from what is there: gevent puts classes of its own into its contexts.
-    context.sslsocket_class = _logged(context.sslsocket_class)  # type: ignore[arg-type]  # classes are hashable
-    context.sslobject_class = _logged(context.sslobject_class)  # type: ignore[arg-type]
+    for name in ("sslsocket_class", "sslobject_class"):
+        setattr(context, name, _logged(getattr(context, name)))
 
 
 @cache

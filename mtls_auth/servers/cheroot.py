@@ -63,13 +63,13 @@ class Gateway(wsgi.Gateway_10):
     def get_environ(self) -> dict[str, Any]:  # type: ignore[override]  # of a stub that lost its return
         for name in [name for name in self.req.inheaders if b"_" in name]:
             del self.req.inheaders[name]
-        environ = super().get_environ()  # type: ignore[no-untyped-call]
+        environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
         environ[SOCKET_KEY] = self.req.conn.socket
         try:
             EnvironFacts(environ).client_chain()
         except CertificateRejected as rejected:  # the files have changed since the handshake
             environ["SSL_CLIENT_VERIFY"] = f"FAILED:{rejected.reason}"
-        return environ  # type: ignore[no-any-return]
+        return environ
 
 
 class Server(wsgi.Server):

@@ -68,6 +68,7 @@ class _Connection:
     """What goes before hypercorn's class of a connection: its application learns what it is connected to."""
 
     _app: ServedApp
+    _connected: Callable[[], ConnectionApp]
 
     @property
     def app(self) -> ConnectionApp:
@@ -77,9 +78,6 @@ class _Connection:
     @app.setter
     def app(self, app: ServedApp) -> None:
         self._app = app
-
-    def _connected(self) -> ConnectionApp:
-        raise NotImplementedError
 
 
 class _AsyncioConnection(_Connection):
