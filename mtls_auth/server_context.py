@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from mtls_auth.generations import Generation, Generations
 from mtls_auth.handshakes import log_failures_of
 from mtls_auth.problems import Problems
-from mtls_auth.reloading import Reloading
-from mtls_auth.reloading_context import Loaded, ReloadingContext
+from mtls_auth.reloading_context import ReloadingContext
 from mtls_auth.trust_files import File, certificates_of, read_trust, trust_in
 
 _making = Lock()
@@ -57,9 +57,7 @@ class ServerTLS:
         Made while an asyncio loop runs, it has that loop's servers log who it was that failed the handshake.
         """
         self._name_peers()
-        return ReloadingContext(
-            Reloading(self.files, partial(self.load, tuple(alpn_protocols)), ends=lambda loaded: loaded.trust.ends)
-        )
+        return ReloadingContext(Generations(self.files, partial(self.load, tuple(alpn_protocols))))
 
     def gunicorn(self, conf: Any, default_ssl_context_factory: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         """Return the context for a worker of gunicorn: `ssl_context = tls.gunicorn` in its configuration file."""
@@ -71,7 +69,7 @@ class ServerTLS:
         """Return the context for uvicorn: `uvicorn.run(…, ssl_context_factory=tls.uvicorn)`."""
         return self.context(getattr(config.http_protocol_class, "alpn_protocols", ()))
 
-    def load(self, alpn_protocols: Sequence[str] = ()) -> Loaded:
+    def load(self, alpn_protocols: Sequence[str] = ()) -> Generation[ssl.SSLContext]:
         """Read the files into a context that stays as it is. Raises `ConfigurationError` with everything wrong."""
         problems = Problems()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -100,7 +98,7 @@ class ServerTLS:
             context.set_alpn_protocols(list(alpn_protocols))
         if self.log_failures:
             log_failures_of(context)
-        return Loaded(context=context, trust=trust)
+        return Generation(context=context, trust=trust)
 
     def _name_peers(self) -> None:
         if self.log_failures and "asyncio" in sys.modules:  # else no loop runs; and its import takes long

@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from mtls_auth.errors import ConfigurationError, Reason
+from mtls_auth.errors import ConfigurationError
+from mtls_auth.generations import Generation, Generations
 from mtls_auth.handshakes import log_refusal
-from mtls_auth.reloading import Reloading
 from mtls_auth.server_context import ServerTLS
 from mtls_auth.servers.tls_extension import tls_extension
 from mtls_auth.trust import Trust
@@ -28,14 +27,6 @@ _VERIFY_MESSAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """What one generation of files makes."""
-
-    context: SSL.Context
-    trust: Trust
-
-
 class PyOpenSSLContext:
     """Makes the server's side of connections, each with the newest files.
 
@@ -43,8 +34,7 @@ class PyOpenSSLContext:
     """
 
     def __init__(self, tls: ServerTLS, alpn_protocols: Sequence[bytes]) -> None:
-        load = partial(_load, tls, alpn_protocols)
-        self.reloading = Reloading(tls.files, load, ends=lambda loaded: loaded.trust.ends)
+        self.generations = Generations(tls.files, partial(_load, tls, alpn_protocols))
         self.log_failures = tls.log_failures
 
     def connection(self, peer: Callable[[], str | None]) -> "Connection":
@@ -58,10 +48,11 @@ class Connection(SSL.Connection):
     verify_code: int | None = None  # X509_V_ERR_…
 
     def __init__(self, made_by: PyOpenSSLContext, peer: Callable[[], str | None]) -> None:
-        self._made_by = made_by
-        self._accepted = made_by.reloading.current()
+        accepted = made_by.generations.current()
+        self._log_failures = made_by.log_failures
+        self._objection = made_by.generations.objection_under(accepted)
         self._ask_peer = peer
-        super().__init__(self._accepted.context)
+        super().__init__(accepted.context)
         self.set_accept_state()
 
     @cached_property
@@ -80,7 +71,7 @@ class Connection(SSL.Connection):
 
     def extension(self) -> dict[str, Any]:
         """Return the ASGI TLS extension, with what the files that are in force by now have against the client."""
-        reason = self._objection()
+        reason = self._objection(self.client_chain[0]) if self.client_chain else None
         return {**self._tls_extension, "client_cert_error": None if reason is None else reason.value}
 
     @cached_property
@@ -88,29 +79,23 @@ class Connection(SSL.Connection):
         version, cipher = self.get_protocol_version_name(), self.get_cipher_name()
         return tls_extension(self.client_chain, version=version, cipher=cipher)
 
-    def _objection(self) -> Reason | None:
-        if not self.client_chain:
-            return None
-        trust = self._made_by.reloading.current().trust
-        return trust.objection_to(self.client_chain[0], accepted_under=self._accepted.trust)
-
     def do_handshake(self) -> None:
         try:
             super().do_handshake()
         except SSL.WantReadError:
             raise
         except SSL.Error as error:
-            if self._made_by.log_failures:
+            if self._log_failures:
                 code = self.verify_code
                 message = _reason(error) if code is None else _VERIFY_MESSAGES.get(code, f"verify error {code}")
                 log_refusal(self.peer, verify_code=code, message=message)
             raise
 
 
-def _load(tls: ServerTLS, alpn_protocols: Sequence[bytes]) -> Loaded:
+def _load(tls: ServerTLS, alpn_protocols: Sequence[bytes]) -> Generation[SSL.Context]:
     loaded = tls.load()  # says all that is wrong, and knows the rest of the parameters
     try:
-        return Loaded(context=_context(tls, loaded.context, loaded.trust, alpn_protocols), trust=loaded.trust)
+        return Generation(context=_context(tls, loaded.context, loaded.trust, alpn_protocols), trust=loaded.trust)
     except _UNUSABLE as error:  # by another OpenSSL than Python's, or changed meanwhile
         raise ConfigurationError(f"pyOpenSSL refuses the files: {_reason(error)}") from error
 

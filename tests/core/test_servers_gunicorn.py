@@ -263,13 +263,18 @@ SEEN: list[Any] = []
 
 def connected(configuration: Config, made: Start, transport: FakeTransport) -> tuple[Any, Any]:
     """Return a worker of gunicorn's own, and the protocol of a connection that was made."""
+    worker, protocol = accepted(configuration, made)
+    protocol.connection_made(transport)
+    return worker, protocol
+
+
+def accepted(configuration: Config, made: Start) -> tuple[Any, Any]:
+    """Return a worker, and the protocol of a connection that is about to be made."""
     worker = made(ASGIWorker, configuration)
     worker.init_process()
     worker.asgi = application
     worker.nr_conns = 0
-    protocol: Any = _Protocol(worker)
-    protocol.connection_made(transport)
-    return worker, protocol
+    return worker, _Protocol(worker)
 
 
 def test_the_application_of_a_connection(configured: Configure, made: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,10 +315,13 @@ def test_a_connection_that_cannot_be_described(
     served: list[Any] = []
     monkeypatch.setattr(ASGIProtocol, "connection_made", lambda protocol, _transport: served.append(protocol))
     transport = FakeTransport({"socket": FakeSocket("10.0.0.1"), "ssl_object": object()})
+    worker, protocol = accepted(configured(), made)
     with pytest.raises(AttributeError):
-        connected(configured(), made, transport)
+        protocol.connection_made(transport)
     assert transport.aborted
     assert served == []
+    protocol.connection_lost(None)
+    assert worker.nr_conns == 0
 
 
 def test_plain_text_where_it_is_asked_for(made: Start, monkeypatch: pytest.MonkeyPatch) -> None:
